@@ -1,0 +1,1 @@
+"""Where stages run and where their results go."""

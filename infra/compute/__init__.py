@@ -1,0 +1,1 @@
+"""Executors: Ray and in-process."""

@@ -1,0 +1,133 @@
+"""What a stage may ask of the machine or cluster it runs on."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import torch
+
+from infra.tracking.protocol import Tracker
+
+T = TypeVar("T")
+R = TypeVar("R")
+C = TypeVar("C")
+
+
+class Workers(Protocol):
+    """A pool of stateful workers in processes of their own (FAISS and torch crash in one process).
+
+    Picklable: a training worker may call the pool that its driver started.
+    """
+
+    num_workers: int
+
+    def map(self, method: str, tasks: Sequence[tuple[Any, ...]], *, shared: np.ndarray | None = None) -> list[Any]:
+        """Call ``worker.method(shared, *task)`` for every task, spread over the pool.
+
+        Args:
+            method: Name of a method of the worker class.
+            tasks: Positional arguments of each call.
+            shared: Array that every call reads; it crosses once, not once a task. Left out of the call when None.
+
+        Returns:
+            Results in the order of ``tasks``.
+        """
+        ...
+
+    def stop(self) -> None:
+        """End the pool's processes."""
+        ...
+
+
+class TrainContext(Protocol):
+    """What a training loop sees of the place it runs in."""
+
+    rank: int
+    world_size: int
+    device: torch.device
+    tracker: Tracker  # logs on rank 0, silent on the others
+    workers: Workers | None
+
+    def latest(self) -> Path | None:
+        """Directory of the newest whole checkpoint, or None at a fresh start."""
+        ...
+
+    def save(self, name: str, write: Callable[[Path], None]) -> None:
+        """Make an atomic checkpoint; called by every rank, written by rank 0.
+
+        Args:
+            name: Sorts like the training's progress, for example ``"epoch-0003"``.
+            write: Fills the directory it is given.
+        """
+        ...
+
+    def advance(self, images: int, **shown: float) -> None:
+        """Move the progress bar by this many images and show the latest values (loss names to numbers)."""
+        ...
+
+
+class Compute(Protocol):
+    """Runs functions over shards, training loops over ranks, and pools of workers."""
+
+    num_cpus: int
+    num_gpus: int
+
+    def map_shards(
+        self,
+        function: Callable[[T], R],
+        shards: Sequence[T],
+        *,
+        description: str,
+        sizes: Sequence[int] | None = None,
+        unit: str = "images",
+        cpus: float = 1,
+        gpus: float = 0,
+    ) -> list[R]:
+        """Apply a top-level function to every shard in parallel, with retries for dead workers and a progress bar.
+
+        Args:
+            function: Importable by name (it is sent to other processes); retry-safe.
+            shards: One argument each.
+            description: Shown beside the progress bar.
+            sizes: How many units each shard counts; 1 each when None.
+            unit: What is counted.
+            cpus: CPUs of one call; its threads are bounded by them.
+            gpus: GPUs of one call.
+
+        Returns:
+            Results in the order of ``shards``.
+        """
+        ...
+
+    def start_workers(self, worker_class: type, num_workers: int, *, cpus: float = 1) -> Workers:
+        """Start a pool of ``worker_class()`` instances."""
+        ...
+
+    def train(
+        self,
+        loop: Callable[[TrainContext, C], None],
+        argument: C,
+        *,
+        num_workers: int,
+        checkpoint_dir: Path,
+        tracker: Tracker,
+        description: str,
+        num_images: int,
+        workers: Workers | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Run a training loop on ``num_workers`` ranks, restarted from its latest checkpoint when a rank dies.
+
+        Args:
+            loop: Top-level function; results are files it writes from rank 0.
+            argument: Handed to the loop; picklable.
+            num_workers: Ranks; each has one GPU where there are GPUs.
+            checkpoint_dir: Where checkpoints live; every node sees it.
+            tracker: Of the stage.
+            description: Shown beside the progress bar.
+            num_images: Length of the progress bar: images over all epochs.
+            workers: Pool that the loop may call between epochs.
+            settings: ``deterministic: bool`` turns on torch's deterministic algorithms.
+        """
+        ...

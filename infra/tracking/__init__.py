@@ -1,0 +1,1 @@
+"""MLflow tracking that never stops training."""

@@ -1,0 +1,21 @@
+"""What a stage may ask of the tracker."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+
+class Tracker(Protocol):
+    """Where the measurements and pictures of one stage go.
+
+    Picklable, so that training workers log to the run of their stage. An unreachable server never raises here:
+    what could not be sent is kept in a local journal and sent later.
+    """
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Log named numbers, at a step when they belong to a curve."""
+        ...
+
+    def log_file(self, path: Path, folder: str) -> None:
+        """Copy a file into ``folder`` of the stage's artifacts while the stage is still running."""
+        ...

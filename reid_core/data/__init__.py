@@ -1,0 +1,1 @@
+"""Images, tables of images, rendered people."""

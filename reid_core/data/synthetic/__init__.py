@@ -1,0 +1,1 @@
+"""People rendered from a parametric body, seen by simulated cameras."""

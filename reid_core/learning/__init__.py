@@ -1,0 +1,1 @@
+"""Memory, mixing, and the steps of each training stage."""

@@ -1,0 +1,1 @@
+"""Body meshes: model, rendering of guidance maps, cache."""

@@ -1,0 +1,1 @@
+"""One file a stage: its configuration, inputs, outputs and run()."""
