@@ -1,0 +1,61 @@
+# make pipeline   the whole experiment: on people it renders itself, or on DATASET with its images under DATA_ROOT
+# make test       the tests
+# make ui         the MLflow page that compares runs
+# Every target creates .venv by itself, and reuses it while pyproject.toml and constraints.txt stay the same.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help venv pipeline ui test test-slow lint type format check clean-venv
+
+DATASET ?= synthetic
+DATA_ROOT ?=
+PRESET ?=
+SEED ?=
+SEEDS ?=
+EXECUTOR ?=
+ARGS ?=
+
+BIN := .venv/bin
+PIPELINE_OPTIONS := --dataset "$(DATASET)" \
+	$(if $(DATA_ROOT),--data-root "$(DATA_ROOT)") \
+	$(if $(PRESET),--preset "$(PRESET)") \
+	$(if $(SEEDS),--seeds "$(SEEDS)",$(if $(SEED),--seeds "$(SEED)")) \
+	$(if $(EXECUTOR),--executor "$(EXECUTOR)")
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@echo
+	@echo '  make pipeline DATASET=synthetic|market1501|dukemtmc|msmt17|personx|folder DATA_ROOT=FOLDER'
+	@echo '                PRESET=tiny|small|paper SEEDS=0,1,2 EXECUTOR=ray|local'
+	@echo '                ARGS="joint.num_epochs=3 --from joint --dry-run"   anything that genvar pipeline understands'
+
+venv: ## create .venv, or do nothing when it is up to date
+	@bash infra/environment/create_venv.sh
+
+pipeline: venv ## run the whole experiment and print the table of results
+	@$(BIN)/genvar pipeline $(PIPELINE_OPTIONS) $(ARGS)
+
+ui: venv ## serve the MLflow page that compares runs
+	@$(BIN)/genvar ui $(ARGS)
+
+test: venv ## run the tests (under ten minutes on two cores, no network)
+	@$(BIN)/python -m pytest $(ARGS)
+
+test-slow: venv ## run the tests that take minutes each
+	@$(BIN)/python -m pytest -m 'slow and not gpu' $(ARGS)
+
+lint: venv ## check the style of the code
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+type: venv ## check the types of code and tests
+	@$(BIN)/mypy
+
+format: venv ## rewrite the code in the house style
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+check: lint type test ## everything that has to pass before a commit
+
+clean-venv: ## remove .venv
+	rm -rf .venv
