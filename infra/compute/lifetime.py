@@ -1,0 +1,29 @@
+"""Processes that end with the one that started them, however it ended."""
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable
+from multiprocessing.connection import wait
+
+
+def end_with_parent(on_end: Callable[[], None] | None = None) -> None:
+    """Watch the parent of this spawned process, and end at once when it is gone.
+
+    Without this, workers of a driver that was killed would compute on, unseen.
+
+    Args:
+        on_end: Called first, for example to remove a folder that the parent would have removed.
+    """
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "only a process started by multiprocessing has a parent to watch"
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        try:
+            if on_end is not None:
+                on_end()
+        finally:
+            os._exit(1)
+
+    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
