@@ -1,0 +1,79 @@
+"""Decoding photographs to tensors, and the two forms in which images travel: stored bytes and signed floats."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from reid_core.errors import UserError
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+
+# Named, so that a file with a picture's name can never start one of Pillow's external interpreters (EPS, PDF).
+_FORMATS = ("JPEG", "MPO", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
+
+
+def decode(path: Path) -> Image.Image:
+    """Open and decode a whole picture as RGB, turned upright.
+
+    Args:
+        path: Picture file.
+
+    Returns:
+        Decoded picture.
+
+    Raises:
+        OSError, ValueError, SyntaxError: The file is no whole picture (Pillow raises all three).
+    """
+    with Image.open(path, formats=_FORMATS) as image:
+        upright = ImageOps.exif_transpose(image)
+        return upright.convert("RGB")
+
+
+def load_images(paths: Sequence[Path], size: tuple[int, int], *, num_threads: int = 1) -> Tensor:
+    """Decode pictures and resize them (bicubic) to one size.
+
+    Args:
+        paths: Picture files, N of them.
+        size: Height and width of the result in pixels.
+        num_threads: Pictures decoded at the same time.
+
+    Returns:
+        RGB bytes, shape (N, 3, H, W).
+    """
+    height, width = size
+    images = np.empty((len(paths), height, width, 3), dtype=np.uint8)
+
+    def load(index: int) -> None:
+        try:
+            image = decode(paths[index])
+        except (OSError, ValueError, SyntaxError) as error:
+            raise UserError(
+                f"{paths[index]} was a readable picture when the data stage checked it and is not now ({error}); "
+                "restore it or run the data stage again"
+            ) from error
+        images[index] = np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
+
+    if num_threads > 1:
+        with ThreadPoolExecutor(num_threads) as pool:
+            list(pool.map(load, range(len(paths))))
+    else:
+        for index in range(len(paths)):
+            load(index)
+    return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+
+
+def as_float(images: Tensor) -> Tensor:
+    """Return stored bytes of any shape as floats in [-1, 1], the form that networks read."""
+    assert images.dtype == torch.uint8, images.dtype
+    return images.float() / 127.5 - 1.0
+
+
+def as_uint8(images: Tensor) -> Tensor:
+    """Return floats in [-1, 1] of any shape as bytes, rounded and clamped: the inverse of ``as_float``."""
+    assert images.is_floating_point(), images.dtype
+    return ((images.detach() + 1.0) * 127.5).round().clamp(0, 255).to(torch.uint8)
