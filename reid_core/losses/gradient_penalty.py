@@ -1,0 +1,25 @@
+"""R1: the discriminator's slope on real images (Mescheder et al., arXiv 1801.04406).
+
+Letters: B images, H x W pixels, h x w size of a score map.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def r1_penalty(scores: Sequence[Tensor], images: Tensor) -> Tensor:
+    """Squared norm of the gradient of the scores with respect to real images.
+
+    Args:
+        scores: Score maps of ``images``, one a scale, each of shape (B, 1, h, w).
+        images: Real images that require gradients, shape (B, 3, H, W).
+
+    Returns:
+        Penalty of every image, differentiable, shape (B,).
+    """
+    assert images.requires_grad, "the penalty differentiates with respect to the images"
+    total = torch.stack([score.mean(dim=(1, 2, 3)).sum() for score in scores]).sum()
+    (gradient,) = torch.autograd.grad(total, images, create_graph=True)
+    return gradient.square().sum(dim=(1, 2, 3))

@@ -1,0 +1,114 @@
+"""The identity encoder: a torchvision ResNet with last stride 1, global average pool and a batch-norm neck.
+
+Letters: B images, H x W pixels, C channels of the last feature map, h x w its size, D embedding, P stripes.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torchvision.models as zoo
+from torch import Tensor, nn
+from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
+
+from reid_core.errors import UserError
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+# A ten-layer ResNet of torchvision's own blocks: the encoder that two CPU cores can train.
+_SMALLEST = "resnet10"
+ARCHITECTURES = (
+    _SMALLEST,
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "resnext50_32x4d",
+    "resnext101_32x8d",
+    "wide_resnet50_2",
+    "wide_resnet101_2",
+)
+
+
+class Encoded(NamedTuple):
+    """What the encoder sees in images.
+
+    Attributes:
+        feature_map: Last feature map, shape (B, C, h, w).
+        embedding: After pool and neck, not normalised, shape (B, D).
+    """
+
+    feature_map: Tensor
+    embedding: Tensor
+
+
+class IdentityEncoder(nn.Module):
+    """Any torchvision ResNet as E_id of the paper (section 3.2); last stride 1, BN neck.
+
+    Attributes:
+        arch: Name of the torchvision ResNet.
+        embedding_dim: D (and C).
+    """
+
+    def __init__(self, arch: str = "resnet50") -> None:
+        super().__init__()
+        self.arch = arch
+        self.backbone = _resnet(arch)
+        self.embedding_dim = int(self.backbone.fc.in_features)
+        self.backbone.fc = nn.Identity()  # type: ignore[assignment]
+        _set_last_stride_one(self.backbone)
+        self.neck = nn.BatchNorm1d(self.embedding_dim)
+        self.neck.bias.requires_grad_(False)  # the neck only rescales, as in every peer
+        self.register_buffer("pixel_mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("pixel_std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Encoded:
+        """Encode images.
+
+        Args:
+            images: RGB in [-1, 1], shape (B, 3, H, W).
+
+        Returns:
+            Feature map (B, C, h, w) and embedding (B, D), the latter not normalised.
+        """
+        net = self.backbone
+        x = ((images + 1) / 2 - self.pixel_mean) / self.pixel_std
+        x = net.maxpool(net.relu(net.bn1(net.conv1(x))))
+        feature_map = net.layer4(net.layer3(net.layer2(net.layer1(x))))
+        return Encoded(feature_map, self.neck(feature_map.mean(dim=(2, 3))))
+
+
+def part_appearance(feature_map: Tensor, num_parts: int) -> Tensor:
+    """Pool a feature map into horizontal stripes, from head to feet: A(x) of the paper.
+
+    Args:
+        feature_map: Shape (B, C, h, w).
+        num_parts: P, number of stripes.
+
+    Returns:
+        Mean of every stripe, shape (B, P, C).
+    """
+    # One pooled column is the same as a plain mean over the width, which has a deterministic backward everywhere.
+    rows = feature_map.mean(dim=3)  # (B, C, h)
+    height = rows.shape[2]
+    bounds = [(p * height // num_parts, -(-(p + 1) * height // num_parts)) for p in range(num_parts)]
+    return torch.stack([rows[:, :, start:stop].mean(dim=2) for start, stop in bounds], dim=1)
+
+
+def _resnet(arch: str) -> ResNet:
+    if arch == _SMALLEST:
+        return ResNet(BasicBlock, [1, 1, 1, 1])
+    if arch not in ARCHITECTURES:
+        raise UserError(f"the encoder's architecture {arch!r} is unknown; choose one of {', '.join(ARCHITECTURES)}")
+    network = getattr(zoo, arch)(weights=None)
+    assert isinstance(network, ResNet)
+    return network
+
+
+def _set_last_stride_one(network: ResNet) -> None:
+    for block in network.layer4:
+        assert isinstance(block, BasicBlock | Bottleneck)
+        for module in block.modules():
+            if isinstance(module, nn.Conv2d):
+                module.stride = (1, 1)

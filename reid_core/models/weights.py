@@ -1,0 +1,206 @@
+"""Weights on disk: safetensors with a JSON header, and the checkpoints of other projects."""
+
+import json
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.error import URLError
+
+import torch
+import torchvision.models as zoo
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from reid_core.errors import UserError
+from reid_core.models.discriminator import Discriminator
+from reid_core.models.generator import Generator
+from reid_core.models.identity import IdentityEncoder
+
+_HEADER = "genvar"
+# The peers wrap a ResNet as Sequential(conv1, bn1, [relu,] maxpool, layer1..layer4).
+_SEQUENTIALS = (
+    ("conv1", "bn1", "maxpool", "layer1", "layer2", "layer3", "layer4"),
+    ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"),
+)
+
+
+class LoadReport(NamedTuple):
+    """What became of a foreign checkpoint's entries.
+
+    Attributes:
+        matched: Entries of the encoder that were filled.
+        skipped: Names in the checkpoint that fitted nowhere.
+        missing: Entries of the encoder that kept their values.
+    """
+
+    matched: tuple[str, ...]
+    skipped: tuple[str, ...]
+    missing: tuple[str, ...]
+
+
+def save_weights(module: nn.Module, path: Path, header: Mapping[str, Any]) -> None:
+    """Write a network's parameters and buffers as safetensors.
+
+    Args:
+        module: Network; read from whatever device it is on.
+        path: File to write.
+        header: What is needed to build the network again and to feed it; JSON values.
+    """
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    save_file(tensors, path, metadata={_HEADER: json.dumps(dict(header), sort_keys=True)})
+
+
+def identity_header(encoder: IdentityEncoder, image_size: tuple[int, int]) -> dict[str, Any]:
+    """Describe an encoder whose images are ``image_size`` = (H, W)."""
+    return {
+        "kind": "identity",
+        "settings": {"arch": encoder.arch},
+        "image_size": list(image_size),
+        "input": "RGB in [-1, 1]; the network applies ImageNet's mean and deviation itself",
+    }
+
+
+def network_header(network: Generator | Discriminator, image_size: tuple[int, int]) -> dict[str, Any]:
+    """Describe a generator or discriminator whose images are ``image_size`` = (H, W)."""
+    kind = "generator" if isinstance(network, Generator) else "discriminator"
+    return {"kind": kind, "settings": network.settings, "image_size": list(image_size), "input": "in [-1, 1]"}
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """Return the JSON header of weights that ``save_weights`` wrote."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {})[_HEADER])
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise UserError(f"{path} does not hold weights that genvar wrote ({error}); train the stage again") from error
+    assert isinstance(header, dict)
+    return header
+
+
+def load_identity(path: Path) -> IdentityEncoder:
+    """Build the encoder described by the file's header and fill it; in evaluation mode, on the CPU."""
+    encoder = IdentityEncoder(**_settings(path, "identity"))
+    encoder.load_state_dict(load_file(path))
+    return encoder.eval()
+
+
+def load_generator(path: Path) -> Generator:
+    """Build the generator described by the file's header and fill it; in evaluation mode, on the CPU."""
+    generator = Generator(**_settings(path, "generator"))
+    generator.load_state_dict(load_file(path))
+    return generator.eval()
+
+
+def load_discriminator(path: Path) -> Discriminator:
+    """Build the discriminator described by the file's header and fill it; on the CPU."""
+    discriminator = Discriminator(**_settings(path, "discriminator"))
+    discriminator.load_state_dict(load_file(path))
+    return discriminator
+
+
+def load_pretrained(encoder: IdentityEncoder, weights: str) -> LoadReport:
+    """Fill an encoder from where the user said.
+
+    Args:
+        encoder: Filled in place.
+        weights: ``"none"``, ``"imagenet"`` (torchvision's, needs the internet once) or a file.
+
+    Returns:
+        What was matched; everything is missing for ``"none"``.
+    """
+    if weights == "none":
+        return LoadReport((), (), tuple(encoder.state_dict()))
+    state = _imagenet_state(encoder.arch) if weights == "imagenet" else read_foreign_state(Path(weights))
+    return load_foreign(encoder, state, source=weights)
+
+
+def load_foreign(encoder: IdentityEncoder, state: Mapping[str, Tensor], *, source: str) -> LoadReport:
+    """Fill an encoder from another project's state dict, by name and shape.
+
+    Args:
+        encoder: Filled in place.
+        state: Name to tensor; names as in torchvision, with any of the peers' prefixes.
+        source: Named in the error.
+
+    Returns:
+        What was matched, skipped and missing.
+    """
+    own = encoder.state_dict()
+    filled: dict[str, Tensor] = {}
+    used: set[str] = set()
+    for name, tensor in state.items():
+        for candidate in _own_names(name):
+            if candidate in own and candidate not in filled and own[candidate].shape == tensor.shape:
+                filled[candidate] = tensor
+                used.add(name)
+                break
+    if not any(name.startswith("backbone.") and own[name].dim() > 1 for name in filled):
+        raise UserError(
+            f"none of the {len(state)} entries of {source} fits the encoder {encoder.arch}; "
+            "check that the checkpoint's architecture is the configured one"
+        )
+    encoder.load_state_dict({**own, **filled})
+    return LoadReport(
+        matched=tuple(filled),
+        skipped=tuple(name for name in state if name not in used),
+        missing=tuple(name for name in own if name not in filled),
+    )
+
+
+def read_foreign_state(path: Path) -> dict[str, Tensor]:
+    """Read a checkpoint of any of the peers: safetensors, a state dict, or one under ``state_dict`` or ``model``."""
+    if not path.is_file():
+        raise UserError(f"the checkpoint {path} does not exist; give none, imagenet or an existing file as weights")
+    try:
+        if path.suffix == ".safetensors":
+            return dict(load_file(path))
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, SafetensorError, ValueError) as error:
+        raise UserError(
+            f"the checkpoint {path} cannot be read as tensors alone ({str(error).splitlines()[0]}); "
+            "save it again as a plain state dict"
+        ) from error
+    for key in ("state_dict", "model"):
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if not isinstance(content, Mapping):
+        raise UserError(f"the checkpoint {path} holds a {type(content).__name__}, wanted a state dict (name to tensor)")
+    return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+
+
+def _own_names(name: str) -> list[str]:
+    name = name.removeprefix("module.")
+    bare = re.sub(r"^(backbone|base|encoder|model)\.", "", name)
+    names = [name, f"backbone.{bare}"]
+    if match := re.match(r"^(\d+)\.(.*)$", bare):
+        position, rest = int(match[1]), match[2]
+        names += [f"backbone.{layout[position]}.{rest}" for layout in _SEQUENTIALS if position < len(layout)]
+    if match := re.match(r"^(?:heads\.)?(?:feat_bn|bnneck|bottleneck)\.(?:0\.)?(.*)$", bare):
+        names.append(f"neck.{match[1]}")
+    return names
+
+
+def _imagenet_state(arch: str) -> dict[str, Tensor]:
+    try:
+        weights = zoo.get_model_weights(arch)
+    except ValueError as error:
+        raise UserError(f"torchvision has no ImageNet weights for {arch}; choose weights=none or a file") from error
+    try:
+        return dict(next(iter(weights)).get_state_dict(progress=False))
+    except (URLError, OSError) as error:
+        raise UserError(
+            f"ImageNet weights of {arch} could not be downloaded ({error}); "
+            "choose weights=none, or weights=FILE with a checkpoint that you bring"
+        ) from error
+
+
+def _settings(path: Path, kind: str) -> dict[str, Any]:
+    header = read_header(path)
+    if header.get("kind") != kind:
+        raise UserError(f"{path} holds a {header.get('kind')} network, wanted a {kind}; give the other file")
+    settings = header["settings"]
+    assert isinstance(settings, dict)
+    return settings
