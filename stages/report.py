@@ -1,0 +1,38 @@
+"""The report stage: one page that tells what happened, from what the other stages left in their folders."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import Field
+
+from infra.compute.protocol import Compute
+from infra.tracking.protocol import Tracker
+from stages.reporting.facts import read_facts
+from stages.reporting.page import page
+from stages.stage import Stage, StageConfig
+
+NEEDS = ("data", "mesh", "identity", "generator", "cluster", "joint", "evaluate")
+
+
+class ReportConfig(StageConfig):
+    """Settings of the report."""
+
+    title: str = Field(
+        default="Person re-identification by generated variance",
+        min_length=1,
+        max_length=200,
+        description="Heading of the page.",
+    )
+
+
+def run(config: ReportConfig, inputs: Mapping[str, Path], out_dir: Path, compute: Compute, tracker: Tracker) -> None:
+    """Write ``report.html``: self-contained, no script, nothing fetched; and its size into ``summary.json``."""
+    stages = {name: read_facts(name, inputs[name]) for name in NEEDS}
+    document = page(config.title, stages)
+    (out_dir / "report.html").write_text(document, encoding="utf-8")
+    summary = {"report": "report.html", "num_pictures": sum(len(facts.pictures) for facts in stages.values())}
+    (out_dir / "summary.json").write_text(json.dumps(summary, indent=1), encoding="utf-8")
+
+
+STAGE = Stage(name="report", version=1, config=ReportConfig, needs=NEEDS, run=run)

@@ -1,0 +1,82 @@
+"""What a stage left in its folder, read without ever failing: a report must come out of any finished pipeline."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class StageFacts:
+    """What one stage left behind; what is missing is empty.
+
+    Attributes:
+        name: Name of the stage.
+        marker: ``stage.json``: version, fingerprint, configuration, times, package versions, commit.
+        summary: ``summary.json``: headline numbers and sentences.
+        history: ``history.jsonl``: losses, cluster counts and speed, one row an epoch.
+        monitor: ``monitor.jsonl``: what was measured against identities while training, only to be looked at.
+        metrics: ``metrics.json`` of the evaluation.
+        pictures: ``pictures/*.png``, by name.
+        num_files: Files that the stage wrote.
+        num_bytes: Their size.
+    """
+
+    name: str
+    marker: Mapping[str, Any]
+    summary: Mapping[str, Any]
+    history: tuple[Mapping[str, Any], ...]
+    monitor: tuple[Mapping[str, Any], ...]
+    metrics: Mapping[str, Any]
+    pictures: tuple[Path, ...]
+    num_files: int
+    num_bytes: int
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The stage's resolved configuration."""
+        config = self.marker.get("config")
+        return config if isinstance(config, dict) else {}
+
+
+def read_facts(name: str, directory: Path) -> StageFacts:
+    """Read everything that a stage left for people in its folder."""
+    files = [path for path in directory.rglob("*") if path.is_file()]
+    return StageFacts(
+        name=name,
+        marker=read_object(directory / "stage.json"),
+        summary=read_object(directory / "summary.json"),
+        history=read_rows(directory / "history.jsonl"),
+        monitor=read_rows(directory / "monitor.jsonl"),
+        metrics=read_object(directory / "metrics.json"),
+        pictures=tuple(sorted((directory / "pictures").glob("*.png"))),
+        num_files=len(files),
+        num_bytes=sum(path.stat().st_size for path in files),
+    )
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Read a JSON object; empty when the file is missing or is not one."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def read_rows(path: Path) -> tuple[dict[str, Any], ...]:
+    """Read the JSON objects of a file, one a line; a line cut off by a kill is left out."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return ()
+    rows = []
+    for line in lines:
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict):
+            rows.append(row)
+    return tuple(rows)

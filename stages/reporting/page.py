@@ -1,0 +1,183 @@
+"""The page: what the template is filled with, section by section."""
+
+import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+import yaml
+from jinja2 import Environment, StrictUndefined
+
+from stages.reporting.curves import Curve, curves, is_number
+from stages.reporting.facts import StageFacts
+from stages.reporting.pictures import Picture, picture
+from stages.reporting.results import cluster_table, encoder_table, headline, query_note, sentence
+
+DOES = {
+    "data": "finds the images, or renders people, and writes the image table",
+    "mesh": "places a 3D body into each image and draws it from eight sides",
+    "identity": "first encoder, without labels: clusters and contrast",
+    "generator": "learns to draw a person from another side",
+    "cluster": "embeds every image and gives the first pseudo labels",
+    "joint": "encoder and generator learn together from generated views",
+    "evaluate": "searches every query in the gallery and scores the ranking",
+    "report": "writes this page",
+}
+# The packages that a result can depend on; the others are in each stage's own record.
+PACKAGES_SHOWN = (
+    "genvar", "python", "torch", "torchvision", "pytorch3d", "easypytorch3d", "anny", "faiss-gpu", "faiss-cpu", "ray",
+    "mlflow", "numpy", "pyarrow", "pydantic", "scikit-learn", "pillow",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class StageLine:
+    """One stage as the page tells it.
+
+    Attributes:
+        name: Name of the stage.
+        does: What it does, in a few words.
+        time: How long it took.
+        wrote: How much it wrote.
+        facts: Its own summary, name and value.
+        curves: Its measurements by epoch.
+    """
+
+    name: str
+    does: str
+    time: str
+    wrote: str
+    facts: tuple[tuple[str, str], ...]
+    curves: tuple[Curve, ...]
+
+
+def page(title: str, stages: Mapping[str, StageFacts]) -> str:
+    """Return the report as one HTML document that needs nothing beside itself.
+
+    Args:
+        title: Heading; the data set's name is appended by the caller if wanted.
+        stages: Facts of every stage before the report, in the order of the pipeline.
+    """
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string((files("stages") / "report.html.j2").read_text(encoding="utf-8"))
+    metrics = stages["evaluate"].metrics
+    return template.render(
+        title=title,
+        dataset=dataset_of(stages),
+        version=metrics.get("version") or "",
+        when=finished(stages),
+        total_time=duration(sum(seconds_of(facts) for facts in stages.values())),
+        headline=headline(stages),
+        encoders=encoder_table(stages),
+        query_note=query_note(stages),
+        clusters=cluster_table(stages),
+        monitored=any(facts.monitor for facts in stages.values()),
+        lines=[stage_line(facts) for facts in stages.values()],
+        gallery=pictures_of(stages),
+        remarks=remarks(stages),
+        environment=environment_of(stages),
+        configuration=configuration(stages),
+    )
+
+
+def stage_line(facts: StageFacts) -> StageLine:
+    """Return what the page says of one stage."""
+    return StageLine(
+        name=facts.name,
+        does=DOES.get(facts.name, ""),
+        time=duration(seconds_of(facts)) if is_number(facts.marker.get("seconds")) else "–",
+        wrote=f"{facts.num_files:,} {'file' if facts.num_files == 1 else 'files'}, {size(facts.num_bytes)}",
+        facts=tuple((name.replace("_", " "), words(value)) for name, value in facts.summary.items()),
+        curves=curves(facts.history, facts.monitor),
+    )
+
+
+def pictures_of(stages: Mapping[str, StageFacts]) -> list[Picture]:
+    """Embed the pictures: what was generated and found first, what it was made from last."""
+    order = {name: place for place, name in enumerate(("joint", "generator", "evaluate", "cluster", "mesh", "data"))}
+    names = sorted(stages, key=lambda name: order.get(name, len(order)))
+    return [picture(name, path) for name in names for path in stages[name].pictures]
+
+
+def remarks(stages: Mapping[str, StageFacts]) -> list[str]:
+    """Collect the sentences that stages wrote for people: no mesh, unreadable images, a withdrawn data set."""
+    said: dict[str, None] = {}
+    for facts in stages.values():
+        for value in facts.summary.values():
+            if isinstance(value, str) and value.count(" ") >= 3:
+                said[sentence(value[0].upper() + value[1:])] = None
+    return list(said)
+
+
+def dataset_of(stages: Mapping[str, StageFacts]) -> str:
+    """Return the name of the data set."""
+    known = stages["evaluate"].metrics.get("dataset") or stages["data"].summary.get("dataset")
+    return str(known or stages["data"].config.get("dataset") or "unknown data")
+
+
+def environment_of(stages: Mapping[str, StageFacts]) -> list[tuple[str, str]]:
+    """Return package versions and commit, from the last stage that recorded them."""
+    for facts in reversed(list(stages.values())):
+        packages = facts.marker.get("packages") or facts.marker.get("package_versions")
+        if isinstance(packages, dict):
+            shown = [(name, str(packages[name])) for name in PACKAGES_SHOWN if name in packages]
+            commit = facts.marker.get("git_commit") or facts.marker.get("commit")
+            return [*shown, *([("commit", str(commit))] if commit else [])]
+    return []
+
+
+def configuration(stages: Mapping[str, StageFacts]) -> str:
+    """Return the resolved configuration of every stage, as a file that ``--config`` reads."""
+    resolved = {name: dict(facts.config) for name, facts in stages.items() if facts.config}
+    return yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True) if resolved else ""
+
+
+def finished(stages: Mapping[str, StageFacts]) -> str:
+    """Return when the last stage ended, as it wrote it, to the minute."""
+    times = [facts.marker.get("finished") for facts in stages.values()]
+    latest = max((time for time in times if isinstance(time, str)), default="")
+    try:
+        return datetime.datetime.fromisoformat(latest).strftime("%Y-%m-%d %H:%M")
+    except ValueError:
+        return latest
+
+
+def seconds_of(facts: StageFacts) -> float:
+    """Return how long a stage took; 0 when it did not say."""
+    seconds = facts.marker.get("seconds")
+    return float(seconds) if is_number(seconds) else 0.0
+
+
+def duration(seconds: float) -> str:
+    """Write a time for people."""
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def size(num_bytes: int) -> str:
+    """Write a number of bytes for people."""
+    value = float(num_bytes)
+    for unit in ("B", "kB", "MB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}"
+        value /= 1000
+    return f"{value:.1f} GB"
+
+
+def words(value: Any) -> str:
+    """Write a value of a summary for people."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {words(part)}" for name, part in value.items())
+    if isinstance(value, list):
+        return ", ".join(words(part) for part in value)
+    return "none" if value is None else str(value)

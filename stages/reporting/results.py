@@ -1,0 +1,162 @@
+"""The results as people read them: one sentence, the table of encoders, the table of clusters."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from stages.reporting.curves import is_number
+from stages.reporting.facts import StageFacts
+
+ENCODERS = {"untrained": "untrained", "identity": "identity warm-up", "joint": "joint training"}
+SCORES = {"mAP": "mAP", "rank1": "rank-1", "rank5": "rank-5", "rank10": "rank-10", "rank20": "rank-20", "mINP": "mINP"}
+UNKNOWN = "not recorded"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of words.
+
+    Attributes:
+        head: Column names.
+        rows: Cells, as many in each row as there are columns.
+        num_words: How many columns from the left are words; the others are numbers.
+        best: Positions (row, column) of the best value of each score.
+    """
+
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    num_words: int = 1
+    best: frozenset[tuple[int, int]] = frozenset()
+
+
+def encoder_table(stages: Mapping[str, StageFacts]) -> Table | None:
+    """Return the scores of every evaluated encoder with the conditions they hold under; None without scores."""
+    rows = score_rows(stages)
+    if not rows:
+        return None
+    conditions = conditions_of(stages)
+    head = ("encoder", *SCORES.values(), *conditions["joint"])
+    cells = []
+    for row in rows:
+        encoder = str(row.get("encoder", ""))
+        scores = tuple(number(row.get(score)) for score in SCORES)
+        own = conditions.get(encoder, conditions["joint"])
+        cells.append((ENCODERS.get(encoder, encoder), *scores, *own.values()))
+    best = set()
+    for column, score in enumerate(SCORES, start=1):
+        values = [row.get(score) for row in rows]
+        numbers = [value for value in values if is_number(value)]
+        if len(numbers) > 1:
+            best |= {(index, column) for index, value in enumerate(values) if value == max(numbers)}
+    return Table(head, tuple(cells), best=frozenset(best))
+
+
+def conditions_of(stages: Mapping[str, StageFacts]) -> dict[str, dict[str, str]]:
+    """Return, for each encoder, what its scores depend on: one column each."""
+    metrics = stages["evaluate"].metrics
+    identity, joint = stages["identity"].config, stages["joint"].config
+    cameras = {name: setting(config, "camera") for name, config in (("identity", identity), ("joint", joint))}
+    pretraining = str(first(identity, "weights", "pretrained", "pretraining", default=UNKNOWN))
+    seeds = {name: str(config.get("seed", UNKNOWN)) for name, config in (("identity", identity), ("joint", joint))}
+    epochs = {
+        "untrained": "none",
+        "identity": last_epoch(stages["identity"]),
+        "joint": last_epoch(stages["joint"]),
+    }
+    data = f"{metrics.get('dataset', '')} {metrics.get('version', '') or ''}".strip() or UNKNOWN
+    return {
+        encoder: {
+            "camera ids used": cameras["joint" if encoder == "joint" else "identity"]
+            if encoder != "untrained"
+            else "no",
+            "pre-training": pretraining,
+            "epoch": epochs[encoder],
+            "data set": data,
+            "seed": seeds["joint" if encoder == "joint" else "identity"],
+        }
+        for encoder in ENCODERS
+    }
+
+
+def setting(config: Mapping[str, Any], word: str) -> str:
+    """Say whether a configuration switches on something whose name holds a word; no such name means no."""
+    values = [value for name, value in config.items() if word in name.lower() and isinstance(value, bool)]
+    return "yes" if any(values) else "no"
+
+
+def first(config: Mapping[str, Any], *names: str, default: object) -> object:
+    """Return the value of the first name that a configuration has."""
+    return next((config[name] for name in names if config.get(name) is not None), default)
+
+
+def last_epoch(stage: StageFacts) -> str:
+    """Say which epoch's weights were evaluated: always the last one, with its number where it is known."""
+    return f"last ({len(stage.history)})" if stage.history else "last"
+
+
+def cluster_table(stages: Mapping[str, StageFacts]) -> Table | None:
+    """Return count, outliers and agreement with truth of the pseudo labels; None when nothing was recorded."""
+    rows = [row for row in listed(stages["evaluate"].metrics.get("clusters")) if row]
+    if not rows:
+        return None
+    names = {"cluster": "after identity warm-up", "joint": "end of joint training"}
+    cells = tuple(
+        (
+            names.get(str(row.get("stage")), str(row.get("stage", ""))),
+            number(row.get("num_clusters"), digits=0),
+            number(row.get("num_outliers"), digits=0),
+            number(row.get("ari"), digits=3),
+            number(row.get("nmi"), digits=3),
+        )
+        for row in rows
+    )
+    return Table(("pseudo labels", "clusters", "outliers", "ARI", "NMI"), cells)
+
+
+def headline(stages: Mapping[str, StageFacts]) -> str:
+    """Return the result in one sentence, or why there is none."""
+    metrics = stages["evaluate"].metrics
+    skipped = metrics.get("skipped")
+    if isinstance(skipped, str) and skipped:
+        return sentence(f"Not evaluated: {skipped}")
+    scores = {str(row.get("encoder")): row.get("mAP") for row in score_rows(stages)}
+    known = {name: float(value) for name, value in scores.items() if is_number(value)}
+    if "joint" not in known:
+        return "The evaluation left no scores."
+    gains = [
+        f"{known['joint'] - known[name]:+.1f} against the {words}"
+        for name, words in (("identity", "identity warm-up"), ("untrained", "untrained encoder"))
+        if name in known
+    ]
+    return f"Joint training reaches {known['joint']:.1f} % mAP" + (f": {', '.join(gains)}." if gains else ".")
+
+
+def query_note(stages: Mapping[str, StageFacts]) -> str:
+    """Say how many queries the scores are a mean over."""
+    rows = score_rows(stages)
+    counted = next((row for row in rows if is_number(row.get("num_queries"))), None)
+    if counted is None:
+        return ""
+    skipped = counted.get("skipped_queries")
+    left_out = f"; {skipped} more had no match in another camera and were left out" if skipped else ""
+    return f"Mean over {counted['num_queries']} queries{left_out}."
+
+
+def score_rows(stages: Mapping[str, StageFacts]) -> list[Mapping[str, Any]]:
+    """Return the rows of ``metrics.json``."""
+    return listed(stages["evaluate"].metrics.get("rows"))
+
+
+def listed(value: object) -> list[Mapping[str, Any]]:
+    """Return the objects of a list that came from a file."""
+    return [row for row in value if isinstance(row, dict)] if isinstance(value, Sequence) else []
+
+
+def number(value: object, *, digits: int = 1) -> str:
+    """Write a number for a table; a dash when there is none."""
+    return f"{value:,.{digits}f}" if is_number(value) else "–"
+
+
+def sentence(text: str) -> str:
+    """End a text with one full stop."""
+    return text.rstrip(". ") + "."
