@@ -60,7 +60,8 @@ def pseudo_labels(
     Returns:
         Labels; the same for every number of workers.
     """
-    assert features.ndim == 2 and len(features), features.shape
+    assert features.ndim == 2, features.shape
+    assert len(features), "no feature to cluster"
     features = np.ascontiguousarray(features, dtype=np.float32)
     if not np.isfinite(features).all():
         raise UserError(

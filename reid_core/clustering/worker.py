@@ -52,6 +52,6 @@ class ClusterWorker:
 
         from reid_core.clustering.labels import label_images
 
-        numba.set_num_threads(min(self._num_threads, numba.config.NUMBA_NUM_THREADS))
+        numba.set_num_threads(min(self._num_threads, numba.get_num_threads()))
         found = label_images(features, neighbours, k1=k1, k2=k2, eps=eps, min_samples=min_samples)
         return found.labels, found.eps, found.note

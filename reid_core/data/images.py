@@ -1,5 +1,7 @@
 """Decoding photographs to tensors, and the two forms in which images travel: stored bytes and signed floats."""
 
+import struct
+import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +18,20 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 # Named, so that a file with a picture's name can never start one of Pillow's external interpreters (EPS, PDF).
 _FORMATS = ("JPEG", "MPO", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
 
+# What Pillow's readers raise on damaged or hostile bytes.
+DAMAGE = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    LookupError,
+    TypeError,
+    OverflowError,
+    EOFError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+
 
 def decode(path: Path) -> Image.Image:
     """Open and decode a whole picture as RGB, turned upright.
@@ -27,7 +43,7 @@ def decode(path: Path) -> Image.Image:
         Decoded picture.
 
     Raises:
-        OSError, ValueError, SyntaxError: The file is no whole picture (Pillow raises all three).
+        DAMAGE: The file is no whole picture.
     """
     with Image.open(path, formats=_FORMATS) as image:
         upright = ImageOps.exif_transpose(image)
@@ -51,7 +67,7 @@ def load_images(paths: Sequence[Path], size: tuple[int, int], *, num_threads: in
     def load(index: int) -> None:
         try:
             image = decode(paths[index])
-        except (OSError, ValueError, SyntaxError) as error:
+        except DAMAGE as error:
             raise UserError(
                 f"{paths[index]} was a readable picture when the data stage checked it and is not now ({error}); "
                 "restore it or run the data stage again"

@@ -28,7 +28,8 @@ def embed(encoder: nn.Module, images: Tensor, *, batch_size: int, device: torch.
     """
     assert len(images), "no image to embed"
     with _evaluating(encoder), torch.no_grad():
-        return torch.cat([_forward(encoder, batch, device) for batch in images.split(batch_size)])
+        starts = range(0, len(images), batch_size)
+        return torch.cat([_forward(encoder, images[i : i + batch_size], device) for i in starts])
 
 
 def embed_files(

@@ -69,13 +69,10 @@ def evaluate_ranking(query: Side, gallery: Side, *, ranks: Sequence[int] = RANKS
     """
     if len(query.people) == 0 or len(gallery.people) == 0:
         raise UserError("ranking needs at least one query and one gallery image; check the query and gallery folders")
-    blocks = query.features.split(max(1, _BLOCK_ENTRIES // len(gallery.people)))
+    block = max(1, _BLOCK_ENTRIES // len(gallery.people))
     first, precision, inverse = [], [], []
-    start = 0
-    for features in blocks:
-        rows = slice(start, start + len(features))
-        start += len(features)
-        positions = _match_positions(Side(features, query.people[rows], query.cameras[rows]), gallery)
+    for start in range(0, len(query.people), block):
+        positions = _match_positions(Side(*(column[start : start + block] for column in query)), gallery)
         count = positions.isfinite().sum(dim=1)
         order = torch.arange(1, positions.shape[1] + 1, dtype=torch.float64)
         hit_precision = torch.where(positions.isfinite(), order / positions, 0.0)

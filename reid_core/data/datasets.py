@@ -1,0 +1,141 @@
+"""Finding a data set on disk by its name, in any of the layouts it is passed around in."""
+
+import difflib
+import os
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from reid_core.data.counts import verify_counts
+from reid_core.data.market_style import (
+    Record,
+    has_market_layout,
+    is_image_name,
+    parse_name,
+    read_market_style,
+    records_by_name,
+)
+from reid_core.data.msmt17 import has_list_layout, list_layout_version, read_lists
+from reid_core.errors import UserError
+
+NAMES = ("synthetic", "market1501", "dukemtmc-reid", "msmt17", "personx", "folder")
+DUKE_NOTE = "DukeMTMC-reID was withdrawn by its authors in 2019: do not publish or pass on images of it"
+
+_PLAIN_NAMES = {  # letters and digits of the folders' names begin like this
+    "market1501": ("market1501", "market"),
+    "dukemtmc-reid": ("dukemtmcreid", "duke"),
+    "msmt17": ("msmt17",),
+    "personx": ("personx",),
+}
+
+
+class Found(NamedTuple):
+    """A data set on disk.
+
+    Attributes:
+        name: One of ``NAMES``.
+        version: Which edition or layout was found.
+        root: Absolute folder that the records' paths are relative to.
+        records: Its images, train, query and gallery in this order, each sorted by path.
+        notes: What the user should be told once.
+    """
+
+    name: str
+    version: str
+    root: Path
+    records: tuple[Record, ...]
+    notes: tuple[str, ...]
+
+
+def canonical_name(name: str) -> str:
+    """Return the data set that is meant by a name (case and punctuation do not matter)."""
+    plain = _plain(name)
+    by_plain = {_plain(known): known for known in NAMES} | {"market": "market1501", "duke": "dukemtmc-reid"}
+    if plain in by_plain:
+        return by_plain[plain]
+    near = difflib.get_close_matches(plain, by_plain, n=1)
+    hint = f"did you mean {by_plain[near[0]]}? " if near else ""
+    raise UserError(f"unknown data set {name!r}: {hint}choose one of {', '.join(NAMES)}")
+
+
+def find_dataset(name: str, data_root: Path, *, train_split: str = "trainval") -> Found:
+    """Find the images of a data set; nothing is decoded and nothing is changed.
+
+    Args:
+        name: One of ``NAMES`` but ``synthetic``.
+        data_root: Folder that holds the data set, or the data set's own folder.
+        train_split: For MSMT17: ``trainval``, or ``train`` to leave the validation list out.
+
+    Returns:
+        Its images; a benchmark has the published number of them.
+    """
+    assert name in NAMES, name
+    root = data_root.expanduser().absolute()
+    if not root.is_dir():
+        came = "is a file" if root.exists() else "does not exist"
+        raise UserError(f"DATA_ROOT {root} {came}; wanted the folder that holds the images of {name}")
+    if train_split != "trainval" and name != "msmt17":
+        raise UserError(f"data.train_split={train_split} is for msmt17 only, which has a validation list; remove it")
+    found = _find_folder(root) if name == "folder" else _find_benchmark(name, root, train_split)
+    if not any(record.split == "train" for record in found.records):
+        raise UserError(f"no training image lies in {found.root} (looked for .jpg, .png, .bmp, .webp and .tif files)")
+    verify_counts(name, train_split, found.records, found.root)
+    return found
+
+
+def _find_benchmark(name: str, root: Path, train_split: str) -> Found:
+    near = [root, *_children(root, _PLAIN_NAMES[name])]
+    candidates = [*near, *(child for folder in near[1:] for child in _children(folder, ("",)))]
+    usable = [folder for folder in candidates if has_market_layout(folder)]
+    if name == "msmt17":
+        usable += [folder for folder in candidates if has_list_layout(folder)]
+    if not usable:
+        lists = " or {train,test} / {mask_train_v2,mask_test_v2} with list_*.txt" if name == "msmt17" else ""
+        raise UserError(
+            f"{name} was not found under DATA_ROOT {root}: looked for bounding_box_train, query and bounding_box_test"
+            f"{lists} in it and in its folders named like {_PLAIN_NAMES[name][0]} (there are: {_listing(root)})"
+        )
+    if len(usable) > 1:
+        raise UserError(f"{name} was found more than once ({', '.join(map(str, usable))}); point DATA_ROOT at one")
+    folder = usable[0]
+    notes = (DUKE_NOTE,) if name == "dukemtmc-reid" else ()
+    if name == "msmt17" and has_list_layout(folder):
+        records = read_lists(folder, train_split=train_split)
+        return Found(name, list_layout_version(folder), folder, tuple(records), notes)
+    if train_split != "trainval":
+        raise UserError(f"{folder} has no list_train.txt, so data.train_split=train cannot be told apart; remove it")
+    version = {"market1501": "Market-1501-v15.09.15", "dukemtmc-reid": "DukeMTMC-reID"}.get(name, folder.name)
+    return Found(name, version, folder, tuple(read_market_style(folder)), notes)
+
+
+def _find_folder(root: Path) -> Found:
+    if has_market_layout(root):
+        return Found("folder", "Market-1501 layout", root, tuple(read_market_style(root)), ())
+    paths = []
+    for parent, folders, names in os.walk(root):
+        folders[:] = sorted(folder for folder in folders if not folder.startswith(".") and folder != "__MACOSX")
+        paths += [(Path(parent) / name).relative_to(root).as_posix() for name in names if is_image_name(name)]
+    if not paths:
+        raise UserError(
+            f"no picture lies in DATA_ROOT {root} or its folders (looked for .jpg, .png, .bmp, .webp and .tif files)"
+        )
+    paths.sort()
+    if all(parse_name(Path(path).name) for path in paths):
+        version, records = "images with Market-1501 names", records_by_name("train", paths, root)
+    else:
+        version, records = "plain images", [Record("train", path, None, None) for path in paths]
+    return Found("folder", version, root, tuple(records), ())
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def _children(folder: Path, beginnings: tuple[str, ...]) -> list[Path]:
+    children = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith((".", "__")))
+    return [child for child in children if _plain(child.name).startswith(beginnings)]
+
+
+def _listing(folder: Path) -> str:
+    names = sorted(entry.name for entry in folder.iterdir())
+    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "") if names else "nothing"
