@@ -20,7 +20,10 @@ class Workers(Protocol):
     Picklable: a training worker may call the pool that its driver started.
     """
 
-    num_workers: int
+    @property
+    def num_workers(self) -> int:
+        """Processes of the pool."""
+        ...
 
     def map(self, method: str, tasks: Sequence[tuple[Any, ...]], *, shared: np.ndarray | None = None) -> list[Any]:
         """Call ``worker.method(shared, *task)`` for every task, spread over the pool.
@@ -63,15 +66,27 @@ class TrainContext(Protocol):
         ...
 
     def advance(self, images: int, **shown: float) -> None:
-        """Move the progress bar by this many images and show the latest values (loss names to numbers)."""
+        """Move the progress bar and show the latest values.
+
+        Args:
+            images: Done since the last call by all ranks together; what rank 0 says is shown.
+            shown: Loss names to numbers.
+        """
         ...
 
 
 class Compute(Protocol):
     """Runs functions over shards, training loops over ranks, and pools of workers."""
 
-    num_cpus: int
-    num_gpus: int
+    @property
+    def num_cpus(self) -> int:
+        """CPUs to use."""
+        ...
+
+    @property
+    def num_gpus(self) -> int:
+        """GPUs to use."""
+        ...
 
     def map_shards(
         self,

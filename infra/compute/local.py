@@ -1,0 +1,206 @@
+"""Compute on this machine without Ray: for a debugger, and where Ray is not installed."""
+
+import multiprocessing
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException, spawn
+
+from infra.compute.context import RankContext
+from infra.compute.lifetime import end_with_parent
+from infra.compute.local_pool import LocalPool
+from infra.compute.machine import available_cpus, available_gpus, bound_threads
+from infra.compute.protocol import TrainContext, Workers
+from infra.compute.rank import (
+    MAX_RESTARTS,
+    TrainJob,
+    flush,
+    forget_user_error,
+    raise_user_error,
+    run_rank,
+    torch_mode,
+)
+from infra.progress import ProgressBar, follow_file, progress_bar
+from infra.tracking.protocol import Tracker
+from reid_core.errors import UserError
+
+T = TypeVar("T")
+R = TypeVar("R")
+C = TypeVar("C")
+
+
+class LocalCompute:
+    """Implements ``infra.compute.protocol.Compute`` with processes of this machine.
+
+    Args:
+        num_cpus: CPUs to use; all that this process may use when None.
+        num_gpus: GPUs to use; all when None.
+        deterministic: Use torch's deterministic algorithms in every training.
+    """
+
+    def __init__(
+        self, *, num_cpus: int | None = None, num_gpus: int | None = None, deterministic: bool = False
+    ) -> None:
+        self.num_cpus = num_cpus or available_cpus()
+        self.num_gpus = available_gpus() if num_gpus is None else num_gpus
+        self._deterministic = deterministic
+        self._pools: list[LocalPool] = []
+
+    def map_shards(
+        self,
+        function: Callable[[T], R],
+        shards: Sequence[T],
+        *,
+        description: str,
+        sizes: Sequence[int] | None = None,
+        unit: str = "images",
+        cpus: float = 1,
+        gpus: float = 0,
+    ) -> list[R]:
+        """Apply a function to every shard in spawned processes; see the protocol."""
+        sizes = [1] * len(shards) if sizes is None else sizes
+        slots = max(1, min(len(shards), int(self.num_cpus / cpus), int(self.num_gpus / gpus) if gpus else len(shards)))
+        with progress_bar(description, sum(sizes), unit) as bar:
+            if slots == 1:
+                return _map_here(function, shards, sizes, bar)
+            threads = max(1, int(cpus))
+            results: dict[int, R] = {}
+            for attempt in range(MAX_RESTARTS + 1):
+                todo = [index for index in range(len(shards)) if index not in results]
+                try:
+                    _map_in_processes(function, shards, sizes, bar, slots, threads, todo, results)
+                    break
+                except BrokenProcessPool as error:
+                    if attempt == MAX_RESTARTS:
+                        raise RuntimeError(f"{description}: worker processes died {attempt + 1} times") from error
+        return [results[index] for index in range(len(shards))]
+
+    def start_workers(self, worker_class: type, num_workers: int, *, cpus: float = 1) -> Workers:
+        """Start a pool of ``worker_class()`` instances; see the protocol."""
+        pool = LocalPool(worker_class, num_workers, threads=max(1, int(cpus)))
+        self._pools.append(pool)
+        return pool.workers
+
+    def train(
+        self,
+        loop: Callable[[TrainContext, C], None],
+        argument: C,
+        *,
+        num_workers: int,
+        checkpoint_dir: Path,
+        tracker: Tracker,
+        description: str,
+        num_images: int,
+        workers: Workers | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Run a training loop in this process, or on several spawned ranks; see the protocol."""
+        if self.num_gpus and num_workers > self.num_gpus:
+            raise UserError(f"num_workers={num_workers} ranks want a GPU each, but there are {self.num_gpus}; lower it")
+        checkpoint_dir.mkdir(parents=True, exist_ok=True)
+        deterministic = bool((settings or {}).get("deterministic", self._deterministic))
+        threads = max(1, self.num_cpus // num_workers)
+        job = TrainJob(loop, argument, num_workers, checkpoint_dir, tracker, workers, threads, deterministic)
+        with progress_bar(description, num_images, "images") as bar:
+            if num_workers == 1:
+                _train_here(job, self._device(0), bar)
+            else:
+                with follow_file(job.progress_path, bar):
+                    _train_in_processes(job, [str(self._device(rank)) for rank in range(num_workers)])
+
+    def close(self) -> None:
+        """End every pool that is still there."""
+        while self._pools:
+            self._pools.pop().close()
+
+    def _device(self, rank: int) -> torch.device:
+        return torch.device("cuda", rank) if self.num_gpus else torch.device("cpu")
+
+
+def _map_here(function: Callable[[T], R], shards: Sequence[T], sizes: Sequence[int], bar: ProgressBar) -> list[R]:
+    results, done = [], 0
+    for shard, size in zip(shards, sizes, strict=True):
+        results.append(function(shard))
+        done += size
+        bar.show(done, {})
+    return results
+
+
+def _map_in_processes(
+    function: Callable[[T], R],
+    shards: Sequence[T],
+    sizes: Sequence[int],
+    bar: ProgressBar,
+    slots: int,
+    threads: int,
+    todo: Iterable[int],
+    results: dict[int, R],
+) -> None:
+    """Fill ``results`` with the shards of ``todo``; keeps what was done when a process dies."""
+    context = multiprocessing.get_context("spawn")
+    executor = ProcessPoolExecutor(slots, mp_context=context, initializer=_start_process, initargs=(threads,))
+    try:
+        waiting: dict[Future[R], int] = {executor.submit(function, shards[index]): index for index in todo}
+        while waiting:
+            done, _ = wait(waiting, return_when=FIRST_COMPLETED)
+            for future in done:
+                results[waiting.pop(future)] = future.result()
+            bar.show(sum(sizes[index] for index in results), {})
+    finally:
+        executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _start_process(threads: int) -> None:
+    end_with_parent()
+    bound_threads(threads)
+
+
+def _train_here(job: TrainJob, device: torch.device, bar: ProgressBar) -> None:
+    bound_threads(job.threads)
+    context = RankContext(0, 1, device, job.tracker, job.workers, job.checkpoint_dir, bar.show)
+    try:
+        with torch_mode(deterministic=job.deterministic):
+            job.loop(context, job.argument)
+    finally:
+        flush(job.tracker)
+
+
+def _train_in_processes(job: TrainJob, devices: list[str]) -> None:
+    for attempt in range(MAX_RESTARTS + 1):
+        forget_user_error(job.checkpoint_dir)
+        with tempfile.TemporaryDirectory(prefix="genvar-ranks-") as folder:
+            arguments = (job, devices, f"{folder}/rendezvous")
+            try:
+                spawn(_rank_process, args=arguments, nprocs=job.num_workers, daemon=True)  # type: ignore[no-untyped-call]
+                return
+            except ProcessRaisedException:
+                raise_user_error(job.checkpoint_dir)
+                # A rank whose neighbour was killed raises too, and may do so before the death is noticed.
+                if attempt == MAX_RESTARTS:
+                    raise
+            except ProcessExitedException:
+                if attempt == MAX_RESTARTS:
+                    raise
+
+
+def _rank_process(rank: int, job: TrainJob, devices: list[str], rendezvous: str) -> None:
+    end_with_parent()
+    device = torch.device(devices[rank])
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    dist.init_process_group(
+        "nccl" if device.type == "cuda" else "gloo",
+        init_method=f"file://{rendezvous}",
+        rank=rank,
+        world_size=job.num_workers,
+    )
+    try:
+        run_rank(job, rank, device)
+    finally:
+        dist.destroy_process_group()

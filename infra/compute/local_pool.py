@@ -1,0 +1,199 @@
+"""A pool of stateful workers in spawned processes of this machine.
+
+The workers' processes must not load torch (FAISS crashes beside it), so this module does not either.
+"""
+
+import multiprocessing
+import shutil
+import tempfile
+import threading
+import traceback
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Client, Connection, Listener
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any
+
+import numpy as np
+
+from infra.compute.lifetime import end_with_parent
+from infra.compute.machine import bound_threads
+
+_KEY_BYTES = 32
+
+
+@dataclass(frozen=True)
+class LocalWorkers:
+    """Implements ``infra.compute.protocol.Workers``; reaches its processes through sockets, so that it is picklable.
+
+    Attributes:
+        num_workers: Processes of the pool.
+        folder: Holds the sockets and the shared arrays.
+        key: Secret that both ends of a socket know.
+    """
+
+    num_workers: int
+    folder: Path
+    key: bytes = field(repr=False)
+
+    def map(self, method: str, tasks: Sequence[tuple[Any, ...]], *, shared: np.ndarray | None = None) -> list[Any]:
+        """Call ``worker.method(shared, *task)`` for every task; see the protocol."""
+        path = None
+        if shared is not None:
+            path = self.folder / f"shared-{uuid.uuid4().hex}.npy"
+            np.save(path, shared)
+        try:
+            return _Calls(self, method, tasks, path).run()
+        finally:
+            if path is not None:
+                path.unlink(missing_ok=True)
+
+    def stop(self) -> None:
+        """End the pool's processes."""
+        for index in range(self.num_workers):
+            try:
+                with self._connect(index) as connection:
+                    connection.send(None)
+            except OSError:
+                continue  # that worker is gone already
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _connect(self, index: int) -> Connection:
+        return Client(str(_socket(self.folder, index)), family="AF_UNIX", authkey=self.key)
+
+
+class _Calls:
+    """One ``map``: a thread a worker takes tasks off a queue; a task of a dead worker goes to another one."""
+
+    def __init__(
+        self, pool: LocalWorkers, method: str, tasks: Sequence[tuple[Any, ...]], shared_path: Path | None
+    ) -> None:
+        self._pool, self._method, self._tasks, self._shared_path = pool, method, tasks, shared_path
+        self._queue: SimpleQueue[int] = SimpleQueue()
+        self._results: dict[int, Any] = {}
+        self._errors: list[Exception] = []
+
+    def run(self) -> list[Any]:
+        for index in range(len(self._tasks)):
+            self._queue.put(index)
+        while len(self._results) < len(self._tasks) and not self._errors:
+            before = len(self._results)
+            threads = [threading.Thread(target=self._serve, args=(i,)) for i in range(self._pool.num_workers)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            if len(self._results) == before and not self._errors:
+                raise RuntimeError(
+                    f"all {self._pool.num_workers} workers of the pool are gone (killed, out of memory?)"
+                )
+        if self._errors:
+            raise self._errors[0]
+        return [self._results[index] for index in range(len(self._tasks))]
+
+    def _serve(self, worker: int) -> None:
+        index = -1
+        try:
+            with self._pool._connect(worker) as connection:
+                while not self._errors:
+                    index = self._queue.get_nowait()
+                    connection.send((self._method, self._shared_path, self._tasks[index]))
+                    result, error = connection.recv()
+                    if error is not None:
+                        self._errors.append(error)
+                        return
+                    self._results[index] = result
+                    index = -1
+        except Empty:
+            return
+        except (OSError, EOFError):
+            if index >= 0:
+                self._queue.put(index)
+
+
+class LocalPool:
+    """Starts the processes, and ends them."""
+
+    def __init__(self, worker_class: type, num_workers: int, *, threads: int) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="genvar-pool-"))
+        key = uuid.uuid4().bytes + uuid.uuid4().bytes
+        self.workers = LocalWorkers(num_workers, self.folder, key)
+        context = multiprocessing.get_context("spawn")
+        self._processes: list[BaseProcess] = []
+        starting: list[Connection] = []
+        for index in range(num_workers):
+            ready, child = context.Pipe(duplex=False)
+            arguments = (worker_class, self.folder, index, key, threads, child)
+            process = context.Process(target=_work, args=arguments, name=f"genvar-worker-{index}", daemon=True)
+            process.start()
+            child.close()
+            self._processes.append(process)
+            starting.append(ready)
+        for ready in starting:
+            self._wait_for(ready)
+
+    def close(self) -> None:
+        """End the processes, at once."""
+        for process in self._processes:
+            process.terminate()
+        for process in self._processes:
+            process.join()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _wait_for(self, ready: Connection) -> None:
+        try:
+            error = ready.recv()
+        except EOFError:
+            error = RuntimeError("a worker of the pool died while it started")
+        if error is not None:
+            self.close()
+            raise error
+
+
+def _socket(folder: Path, index: int) -> Path:
+    return folder / f"{index}.sock"
+
+
+def _work(worker_class: type, folder: Path, index: int, key: bytes, threads: int, ready: Connection) -> None:
+    """Serve calls until told to stop or until the parent is gone."""
+    end_with_parent(lambda: shutil.rmtree(folder, ignore_errors=True))
+    bound_threads(threads)
+    try:
+        worker = worker_class()
+        bound_threads(threads)  # again for the libraries that the worker loaded
+        listener = Listener(str(_socket(folder, index)), family="AF_UNIX", authkey=key)
+    except Exception as error:  # noqa: BLE001 - handed to the process that waits for this one
+        ready.send(_described(error))
+        return
+    ready.send(None)
+    ready.close()
+    while True:
+        with listener.accept() as connection:
+            if not _serve(worker, connection):
+                return
+
+
+def _serve(worker: object, connection: Connection) -> bool:
+    """Answer the calls of one connection; False when it said stop."""
+    while True:
+        try:
+            call = connection.recv()
+        except EOFError:
+            return True
+        if call is None:
+            return False
+        method, shared_path, task = call
+        try:
+            shared = () if shared_path is None else (np.load(shared_path, mmap_mode="r"),)
+            answer: tuple[Any, Exception | None] = (getattr(worker, method)(*shared, *task), None)
+        except Exception as error:  # noqa: BLE001 - raised again where the call came from
+            answer = (None, _described(error))
+        connection.send(answer)
+
+
+def _described(error: Exception) -> Exception:
+    error.add_note("in a worker of the pool:\n" + "".join(traceback.format_exception(error)))
+    return error

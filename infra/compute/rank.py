@@ -1,0 +1,112 @@
+"""What every rank does before and after its training loop, whoever started it."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from infra.compute.context import RankContext
+from infra.compute.machine import bound_threads
+from infra.compute.protocol import TrainContext, Workers
+from infra.progress import ProgressFile
+from infra.tracking.protocol import Tracker
+from infra.tracking.silent import SilentTracker
+from reid_core.errors import UserError
+
+PROGRESS_FILE = "progress.json"
+_USER_ERROR_FILE = "user_error.txt"
+
+# A rank that is killed is started again from its latest checkpoint this often.
+MAX_RESTARTS = 2
+
+
+@dataclass(frozen=True)
+class TrainJob:
+    """One training, picklable, as each rank receives it.
+
+    Attributes:
+        loop: Top-level function.
+        argument: Handed to the loop.
+        num_workers: Ranks.
+        checkpoint_dir: Where checkpoints lie; every node sees it.
+        tracker: Of the stage.
+        workers: Pool that the loop may call.
+        threads: Of each rank.
+        deterministic: Whether torch must use deterministic algorithms.
+    """
+
+    loop: Callable[[TrainContext, Any], None]
+    argument: Any
+    num_workers: int
+    checkpoint_dir: Path
+    tracker: Tracker
+    workers: Workers | None
+    threads: int
+    deterministic: bool
+
+    @property
+    def progress_path(self) -> Path:
+        """File through which rank 0 shows its progress to the driver."""
+        return self.checkpoint_dir / PROGRESS_FILE
+
+
+def run_rank(job: TrainJob, rank: int, device: torch.device) -> None:
+    """Run the loop of one rank in a process of its own, reporting through files.
+
+    A ``UserError`` is left in a file instead of raised where no other rank waits for this one, because raising would
+    only start the rank again.
+    """
+    bound_threads(job.threads)
+    progress = ProgressFile(job.progress_path)
+    tracker = job.tracker if rank == 0 else SilentTracker()
+    context = RankContext(rank, job.num_workers, device, tracker, job.workers, job.checkpoint_dir, progress.show)
+    try:
+        with torch_mode(deterministic=job.deterministic):
+            job.loop(context, job.argument)
+    except UserError as error:
+        (job.checkpoint_dir / _USER_ERROR_FILE).write_text(str(error))
+        if job.num_workers > 1:
+            raise
+    finally:
+        flush(tracker)
+        if rank == 0:
+            progress.flush()
+
+
+def forget_user_error(checkpoint_dir: Path) -> None:
+    """Remove what an earlier training left behind."""
+    (checkpoint_dir / _USER_ERROR_FILE).unlink(missing_ok=True)
+
+
+def raise_user_error(checkpoint_dir: Path) -> None:
+    """Raise the error that a rank left for the user, if there is one."""
+    path = checkpoint_dir / _USER_ERROR_FILE
+    if path.is_file():
+        raise UserError(path.read_text())
+
+
+def flush(tracker: Tracker) -> None:
+    """Send what a tracker still holds, where it holds anything back."""
+    if callable(send := getattr(tracker, "flush", None)):
+        send()
+
+
+@contextmanager
+def torch_mode(*, deterministic: bool) -> Iterator[None]:
+    """Use torch's deterministic algorithms in the block, where asked to."""
+    if not deterministic:
+        yield
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    before, benchmark = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+        torch.backends.cudnn.benchmark = benchmark

@@ -1,0 +1,124 @@
+"""Starting a Ray cluster or joining one, quietly, and leaving it."""
+
+import logging
+import os
+import secrets
+import socket
+import sys
+from pathlib import Path
+
+from infra.compute.machine import available_cpus, available_gpus
+from reid_core.errors import UserError
+
+OBJECT_STORE_BYTES = 1 << 30
+_PROBE_SECONDS = 3.0
+
+# Set before Ray is imported; what the caller has set stays.
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
+    # How often the end of a training is looked for; the default of 2 s is a tail on each of them.
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.3",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+}
+
+
+def connect(num_cpus: int | None, num_gpus: int | None) -> tuple[int, int, int]:
+    """Join the cluster that RAY_ADDRESS names, or start one that ends with this process.
+
+    Args:
+        num_cpus: CPUs of a cluster started here; all that this process may use when None.
+        num_gpus: GPUs of a cluster started here; all when None.
+
+    Returns:
+        CPUs, GPUs and nodes of the cluster.
+    """
+    address = _address()
+    for name, value in (_QUIET | _authentication(address)).items():
+        os.environ.setdefault(name, value)
+    import ray
+
+    if not ray.is_initialized():
+        if address is None:
+            _start(num_cpus or available_cpus(), available_gpus() if num_gpus is None else num_gpus)
+        else:
+            _join(address)
+    resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    nodes = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    return int(resources.get("CPU", 1)), int(resources.get("GPU", 0)), len(nodes)
+
+
+def disconnect() -> None:
+    """Leave the cluster; it ends if it was started here."""
+    import ray
+
+    ray.shutdown()
+
+
+def probe_address() -> None:
+    """Refuse a RAY_ADDRESS at which nothing listens: Ray itself would wait for minutes."""
+    address = _address()
+    if address is None or address == "auto":
+        return
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        raise UserError(
+            f'RAY_ADDRESS should be "host:port", "auto" or "local", but is "{address}"; correct or unset it'
+        )
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_PROBE_SECONDS).close()
+    except OSError as error:
+        raise UserError(
+            f"no Ray cluster answers at RAY_ADDRESS={address} ({error}); start one there, or unset RAY_ADDRESS to "
+            "compute on this machine"
+        ) from error
+
+
+def _address() -> str | None:
+    address = os.environ.get("RAY_ADDRESS", "").strip()
+    return None if address in ("", "local") else address
+
+
+def _authentication(address: str | None) -> dict[str, str]:
+    """Return the variables that Ray reads, once, when it is imported."""
+    if "RAY_AUTH_MODE" in os.environ or "ray" in sys.modules:
+        return {}
+    if address is None:
+        # A token for this cluster alone; Ray would write one into the home directory, which may be read-only.
+        return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    has_token = "RAY_AUTH_TOKEN" in os.environ or "RAY_AUTH_TOKEN_PATH" in os.environ
+    if has_token or (Path.home() / ".ray" / "auth_token").is_file():
+        # An explicit address never turns this on by itself, and a cluster that wants a token then refuses.
+        return {"RAY_AUTH_MODE": "token"}
+    return {}
+
+
+def _start(num_cpus: int, num_gpus: int) -> None:
+    import ray
+
+    ray.init(
+        address="local",
+        num_cpus=num_cpus,
+        num_gpus=num_gpus,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        object_store_memory=OBJECT_STORE_BYTES,
+        _node_ip_address="127.0.0.1",
+    )
+
+
+def _join(address: str) -> None:
+    import ray
+
+    probe_address()
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, RuntimeError) as error:
+        first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(
+            f"the Ray cluster at RAY_ADDRESS={address} could not be joined ({first_line}); check that it runs, "
+            "that its Ray and Python versions are the ones here, and RAY_AUTH_MODE (token or disabled) with its token"
+        ) from error

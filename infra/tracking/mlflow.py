@@ -1,0 +1,135 @@
+"""The tracker that logs to a run of MLflow, in batches, and never stops a training."""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from infra.tracking.journal import Journal, Measurement
+
+_log = logging.getLogger(__name__)
+
+_BATCH = 500
+_SECONDS_BETWEEN_BATCHES = 5.0
+# After a failure nothing is tried for a while: a server that hangs would otherwise stall the training at every batch.
+_SECONDS_AFTER_FAILURE = 60.0
+
+_ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+
+
+def mlflow_client(uri: str) -> Any:
+    """Return an ``MlflowClient`` that is quiet and gives up within seconds."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    from mlflow import MlflowClient
+
+    for name in ("mlflow", "alembic", "urllib3"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    return MlflowClient(tracking_uri=uri)
+
+
+class MlflowTracker:
+    """Implements ``infra.tracking.protocol.Tracker``; picklable, with a buffer of its own in every process.
+
+    Only the driver opens and closes runs: in a worker, MLflow's fluent interface would end the run of the stage.
+
+    Args:
+        uri: Of the tracking store.
+        run_id: Run of the stage.
+        journal_dir: Keeps what could not be sent.
+    """
+
+    def __init__(self, uri: str, run_id: str, journal_dir: Path) -> None:
+        self.uri, self.run_id, self.journal_dir = uri, run_id, journal_dir
+        self._lock = threading.Lock()
+        self._buffer: list[Measurement] = []
+        self._sent_at = time.monotonic()
+        self._silent_until = 0.0
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"uri": self.uri, "run_id": self.run_id, "journal_dir": self.journal_dir}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc] # the buffer and its lock stay in the process they belong to
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Log named numbers; sent with the next batch."""
+        now = time.time_ns() // 1_000_000
+        with self._lock:
+            self._buffer += [Measurement(name, float(value), now, step or 0) for name, value in metrics.items()]
+            due = time.monotonic() - self._sent_at >= _SECONDS_BETWEEN_BATCHES
+            if due or len(self._buffer) >= _BATCH:
+                self._send_or_keep()
+
+    def log_file(self, path: Path, folder: str) -> None:
+        """Copy a file into ``folder`` of the stage's artifacts; left to the end of the stage when the server is away."""
+        with self._lock:
+            if time.monotonic() < self._silent_until:
+                return
+            try:
+                self._client.log_artifact(self.run_id, str(path), folder)
+            except _failures() as error:
+                self._failed(error)
+
+    def flush(self) -> None:
+        """Send what is held back."""
+        with self._lock:
+            self._send_or_keep()
+
+    def replay(self) -> int:
+        """Send what the journal kept; raises when the store is still away."""
+        return Journal(self.journal_dir).replay(self._send)
+
+    @cached_property
+    def _client(self) -> Any:
+        return mlflow_client(self.uri)
+
+    def _send_or_keep(self) -> None:
+        self._sent_at = time.monotonic()
+        held, self._buffer = self._buffer, []
+        if not held:
+            return
+        if time.monotonic() >= self._silent_until:
+            try:
+                self._send(held)
+                return
+            except _failures() as error:
+                self._failed(error)
+        Journal(self.journal_dir).append(held)
+
+    def _send(self, measurements: Sequence[Measurement]) -> None:
+        from mlflow.entities import Metric
+
+        metrics = [Metric(m.key, m.value, m.timestamp_ms, m.step) for m in measurements]
+        for start in range(0, len(metrics), _BATCH):
+            self._client.log_batch(self.run_id, metrics=metrics[start : start + _BATCH])
+
+    def _failed(self, error: Exception) -> None:
+        self._silent_until = time.monotonic() + _SECONDS_AFTER_FAILURE
+        _log.warning(
+            "MLflow at %s does not take measurements (%s); they are kept and sent later", self.uri, _first(error)
+        )
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """Return what an unreachable, overloaded or locked store raises."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    return (MlflowException, SQLAlchemyError, OSError)
+
+
+def _first(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__

@@ -1,0 +1,266 @@
+"""Runs in MLflow as the driver sees them: opened, found again, and closed."""
+
+import json
+import os
+import shutil
+import socket
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+from infra.home import Home
+from infra.tracking.mlflow import MlflowTracker, mlflow_client
+from reid_core.errors import UserError
+
+COMPLETION_MARKER = "stage.json"
+
+_PROBE_SECONDS = 5.0
+_MAX_PARAM_LENGTH = 6000
+_MAX_PARAMS_A_CALL = 100
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A stage whose artifacts are stored.
+
+    Attributes:
+        run_id: Of the child run.
+        artifact_uri: Where its artifacts are.
+    """
+
+    run_id: str
+    artifact_uri: str
+
+
+def tracking_uri(home: Home) -> str:
+    """Return MLFLOW_TRACKING_URI, or the SQLite file of the home."""
+    return os.environ.get("MLFLOW_TRACKING_URI", "").strip() or f"sqlite:///{home.database}"
+
+
+def check_store(uri: str) -> None:
+    """Refuse a store that does not answer or that MLflow no longer writes to; writes nothing."""
+    scheme = urlparse(uri).scheme
+    if scheme in ("", "file"):
+        raise UserError(
+            f'MLFLOW_TRACKING_URI should be a server (http://...) or a database (sqlite:///...), but is "{uri}": MLflow '
+            "no longer writes to plain folders; unset it to use the home of genvar"
+        )
+    if scheme not in ("http", "https"):
+        return
+    try:
+        with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=_PROBE_SECONDS):
+            return
+    except urllib.error.HTTPError:
+        return  # something answers; not every server has /health
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"no MLflow server answers at MLFLOW_TRACKING_URI={uri} ({getattr(error, 'reason', error)}); start it, or "
+            "unset MLFLOW_TRACKING_URI to keep the runs in a local database"
+        ) from error
+
+
+class RunStore:
+    """Opens, finds and closes the runs of one experiment.
+
+    Args:
+        home: Its artifact folder serves the local database; its cache holds downloads.
+        uri: Of the tracking store.
+        experiment: Name; one a data set.
+    """
+
+    def __init__(self, home: Home, uri: str, experiment: str) -> None:
+        self.home, self.uri, self.experiment = home, uri, experiment
+
+    def exists(self) -> bool:
+        """Whether there is a store to look into, so that a dry run need not create one."""
+        return not self.uri.startswith("sqlite:///") or Path(self.uri.removeprefix("sqlite:///")).is_file()
+
+    def find_finished(self, fingerprints: Mapping[str, str]) -> dict[str, FinishedRun]:
+        """Find the newest finished run with artifacts of every stage.
+
+        Args:
+            fingerprints: Stage name to fingerprint.
+
+        Returns:
+            Stage name to run, for the stages that have one.
+        """
+        if not self.exists() or (experiment := self._client.get_experiment_by_name(self.experiment)) is None:
+            return {}
+        found: dict[str, FinishedRun] = {}
+        for stage, fingerprint in fingerprints.items():
+            condition = f"tags.fingerprint = '{fingerprint}' and attributes.status = 'FINISHED'"
+            order = ["attributes.start_time DESC"]
+            for run in self._client.search_runs([experiment.experiment_id], condition, order_by=order, max_results=20):
+                if self._has_artifacts(run):
+                    found[stage] = FinishedRun(run.info.run_id, run.info.artifact_uri)
+                    break
+        return found
+
+    def artifacts_dir(self, run: FinishedRun) -> Path:
+        """Return a folder with the artifacts: in place when they are local, else a download."""
+        if (local := _local_path(run.artifact_uri)) is not None:
+            return local
+        folder = self.home.cache / run.run_id
+        if not folder.is_dir():
+            import mlflow.artifacts
+
+            part = folder.with_suffix(".part")
+            shutil.rmtree(part, ignore_errors=True)
+            part.mkdir(parents=True)
+            mlflow.artifacts.download_artifacts(run_id=run.run_id, dst_path=str(part), tracking_uri=self.uri)
+            part.replace(folder)
+        return folder
+
+    def start(self, name: str, *, params: Mapping[str, str], tags: Mapping[str, str], parent: str | None) -> str:
+        """Open a run.
+
+        Args:
+            name: Shown in the UI.
+            params: Resolved configuration under dotted names.
+            tags: Searchable facts.
+            parent: Run that this one is shown under.
+
+        Returns:
+            The run's id.
+        """
+        all_tags = {**tags, **_owner_tags(), **({"mlflow.parentRunId": parent} if parent else {})}
+        run_id = str(self._client.create_run(self._experiment_id, tags=all_tags, run_name=name).info.run_id)
+        self._log_params(run_id, params)
+        return run_id
+
+    def resume(self, run_id: str, parent: str) -> bool:
+        """Open a run again that a kill left behind; False when the store does not know it or it has finished."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            run = self._client.get_run(run_id)
+        except MlflowException:
+            return False
+        if run.info.status == "FINISHED" or run.info.lifecycle_stage != "active":
+            return False
+        for key, value in {**_owner_tags(), "mlflow.parentRunId": parent}.items():
+            self._client.set_tag(run_id, key, value)
+        self._client.update_run(run_id, status="RUNNING")
+        return True
+
+    def log_params(self, run_id: str, params: Mapping[str, str]) -> None:
+        """Log parameters of a run."""
+        self._log_params(run_id, params)
+
+    def tag(self, run_id: str, key: str, value: str) -> None:
+        """Set a tag of a run."""
+        self._client.set_tag(run_id, key, value)
+
+    def log_results(self, run_id: str, metrics: Mapping[str, float]) -> None:
+        """Log numbers that stand for the whole run."""
+        tracker = self.tracker(run_id, self.home.work / "journal")
+        tracker.log_metrics(metrics)
+        tracker.flush()
+
+    def tracker(self, run_id: str, journal_dir: Path) -> MlflowTracker:
+        """Return the tracker of a run."""
+        return MlflowTracker(self.uri, run_id, journal_dir)
+
+    def upload(self, run_id: str, folder: Path) -> None:
+        """Store a folder's content as the artifacts of a run."""
+        self._client.log_artifacts(run_id, str(folder))
+
+    def end(self, run_id: str, status: str) -> None:
+        """Close a run as FINISHED, FAILED or KILLED."""
+        self._client.set_terminated(run_id, status)
+
+    def finished(self, run_id: str) -> FinishedRun:
+        """Return a run that has just been stored."""
+        return FinishedRun(run_id, self._client.get_run(run_id).info.artifact_uri)
+
+    def close_orphans(self) -> int:
+        """Mark runs KILLED that a dead process of this machine left RUNNING; returns how many."""
+        condition = f"attributes.status = 'RUNNING' and tags.`genvar.host` = '{socket.gethostname()}'"
+        runs = self._client.search_runs([self._experiment_id], condition, max_results=1000)
+        orphans = [run for run in runs if not _is_alive(run.data.tags)]
+        for run in orphans:
+            self.end(run.info.run_id, "KILLED")
+        return len(orphans)
+
+    @contextmanager
+    def system_metrics(self, run_id: str) -> Iterator[None]:
+        """Log CPU, memory, disk and GPU use of this machine while the block runs."""
+        import mlflow
+        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+        mlflow.set_tracking_uri(self.uri)
+        monitor = SystemMetricsMonitor(run_id, sampling_interval=5, samples_before_logging=2)
+        monitor.start()
+        try:
+            yield
+        finally:
+            monitor.finish()
+
+    @cached_property
+    def _client(self) -> Any:
+        return mlflow_client(self.uri)
+
+    @cached_property
+    def _experiment_id(self) -> str:
+        # The first call creates the database; several processes doing that at once break each other.
+        found = self._client.get_experiment_by_name(self.experiment)
+        if found is not None:
+            return str(found.experiment_id)
+        local = self.uri.startswith("sqlite:")
+        location = str(self.home.artifacts / self.experiment) if local else None
+        return str(self._client.create_experiment(self.experiment, artifact_location=location))
+
+    def _log_params(self, run_id: str, params: Mapping[str, str]) -> None:
+        from mlflow.entities import Param
+
+        all_params = [Param(key, value[:_MAX_PARAM_LENGTH]) for key, value in params.items()]
+        for start in range(0, len(all_params), _MAX_PARAMS_A_CALL):
+            self._client.log_batch(run_id, params=all_params[start : start + _MAX_PARAMS_A_CALL])
+
+    def _has_artifacts(self, run: Any) -> bool:
+        if (local := _local_path(run.info.artifact_uri)) is not None:
+            return (local / COMPLETION_MARKER).is_file()
+        names = [file.path for file in self._client.list_artifacts(run.info.run_id)]
+        return COMPLETION_MARKER in names
+
+
+def _local_path(uri: str) -> Path | None:
+    parts = urlparse(uri)
+    return Path(unquote(parts.path)) if parts.scheme in ("", "file") else None
+
+
+def _owner_tags() -> dict[str, str]:
+    import psutil
+
+    started = psutil.Process().create_time()
+    return {"genvar.host": socket.gethostname(), "genvar.process": json.dumps([os.getpid(), round(started, 1)])}
+
+
+def _is_alive(tags: Mapping[str, str]) -> bool:
+    import psutil
+
+    try:
+        pid, started = json.loads(tags["genvar.process"])
+        return abs(psutil.Process(pid).create_time() - started) < 1.0
+    except (psutil.NoSuchProcess, KeyError, ValueError):
+        return False
+
+
+def wait_for_store(uri: str, seconds: float) -> bool:
+    """Wait until a server answers again; whether it did."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            check_store(uri)
+            return True
+        except UserError:
+            if time.monotonic() > end:
+                return False
+            time.sleep(2.0)
