@@ -9,6 +9,7 @@ from PIL import Image
 
 LARGEST_PNG_BYTES = 600_000  # above this a picture is embedded as JPEG, so that a report can be sent by mail
 LARGEST_SIDE = 2400  # pixels
+PAGE_WIDTH = 1100  # pixels of the page that a laptop shows
 LARGEST_PIXELS = 200_000_000  # an image that claims more is not opened
 
 # What to look for, by words of the file's name; the first line whose words are all there is taken.
@@ -102,6 +103,7 @@ class Picture:
         title: What it shows.
         caption: What to look for.
         source: Data URI, or empty when the file could not be read.
+        width: How wide it is shown, in pixels of the page; small pictures twice as large as they are.
         wide: Whether it is much wider than high, so that a phone scrolls it.
         problem: Why there is no source.
     """
@@ -110,6 +112,7 @@ class Picture:
     title: str
     caption: str
     source: str
+    width: int = 0
     wide: bool = False
     problem: str = ""
 
@@ -124,11 +127,12 @@ def picture(stage: str, path: Path) -> Picture:
                 return Picture(stage, title, caption, "", problem=f"{path.name} is too large to be shown")
             image.load()
             kind, content = smaller(image, content)
+            width = image.width * 2 if image.width * 2 <= PAGE_WIDTH else image.width
             wide = image.width > 1.6 * image.height
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         return Picture(stage, title, caption, "", problem=f"{path.name} could not be read ({error})")
     source = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
-    return Picture(stage, title, caption, source, wide)
+    return Picture(stage, title, caption, source, width, wide)
 
 
 def smaller(image: Image.Image, content: bytes) -> tuple[str, bytes]:

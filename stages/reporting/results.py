@@ -19,13 +19,13 @@ class Table:
     Attributes:
         head: Column names.
         rows: Cells, as many in each row as there are columns.
-        num_words: How many columns from the left are words; the others are numbers.
+        numbers: Columns of numbers, first and one after the last; the others are words.
         best: Positions (row, column) of the best value of each score.
     """
 
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-    num_words: int = 1
+    numbers: tuple[int, int]
     best: frozenset[tuple[int, int]] = frozenset()
 
 
@@ -48,7 +48,7 @@ def encoder_table(stages: Mapping[str, StageFacts]) -> Table | None:
         numbers = [value for value in values if is_number(value)]
         if len(numbers) > 1:
             best |= {(index, column) for index, value in enumerate(values) if value == max(numbers)}
-    return Table(head, tuple(cells), best=frozenset(best))
+    return Table(head, tuple(cells), (1, 1 + len(SCORES)), frozenset(best))
 
 
 def conditions_of(stages: Mapping[str, StageFacts]) -> dict[str, dict[str, str]]:
@@ -110,7 +110,7 @@ def cluster_table(stages: Mapping[str, StageFacts]) -> Table | None:
         )
         for row in rows
     )
-    return Table(("pseudo labels", "clusters", "outliers", "ARI", "NMI"), cells)
+    return Table(("pseudo labels", "clusters", "outliers", "ARI", "NMI"), cells, (1, 5))
 
 
 def headline(stages: Mapping[str, StageFacts]) -> str:

@@ -1,0 +1,57 @@
+from pathlib import Path
+from typing import Any
+
+from stages.reporting.facts import StageFacts, read_facts
+from stages.reporting.results import cluster_table, encoder_table, headline, number, query_note
+from tests.stages.reporting.folders import METRICS, finished_stages
+
+
+def stages(root: Path, **changed: Any) -> dict[str, StageFacts]:
+    inputs = finished_stages(root, metrics={**METRICS, **changed})
+    return {name: read_facts(name, directory) for name, directory in inputs.items()}
+
+
+def test_scores_and_their_conditions_stand_in_one_row(tmp_path: Path) -> None:
+    table = encoder_table(stages(tmp_path))
+    assert table is not None
+    row = dict(zip(table.head, table.rows[1], strict=True))
+    assert row == {
+        "encoder": "identity warm-up", "mAP": "36.8", "rank-1": "45.0", "rank-5": "66.0", "rank-10": "75.0",
+        "rank-20": "83.0", "mINP": "11.9", "camera ids used": "no", "pre-training": "none", "epoch": "last (12)",
+        "data set": "synthetic rendered-1", "seed": "3",
+    }  # fmt: skip
+    assert table.best == {(2, column) for column in range(1, 7)}
+
+
+def test_one_encoder_alone_is_not_called_the_best(tmp_path: Path) -> None:
+    table = encoder_table(stages(tmp_path, rows=METRICS["rows"][:1]))
+    assert table is not None
+    assert table.best == frozenset()
+
+
+def test_gains_are_differences_of_map(tmp_path: Path) -> None:
+    facts = stages(tmp_path, rows=[{"encoder": "identity", "mAP": 30.0}, {"encoder": "joint", "mAP": 28.5}])
+    assert headline(facts) == "Joint training reaches 28.5 % mAP: -1.5 against the identity warm-up."
+
+
+def test_no_scores_is_said(tmp_path: Path) -> None:
+    facts = stages(tmp_path, rows=None, clusters=[], skipped="no identities.")
+    assert headline(facts) == "Not evaluated: no identities."
+    assert encoder_table(facts) is None
+    assert cluster_table(facts) is None
+    assert query_note(facts) == ""
+
+
+def test_skipped_queries_are_counted(tmp_path: Path) -> None:
+    facts = stages(tmp_path, rows=[{"encoder": "joint", "mAP": 1.0, "num_queries": 58, "skipped_queries": 2}])
+    assert query_note(facts) == "Mean over 58 queries; 2 more had no match in another camera and were left out."
+
+
+def test_agreement_is_a_dash_without_truth(tmp_path: Path) -> None:
+    table = cluster_table(stages(tmp_path, clusters=[{"stage": "joint", "num_clusters": 1234, "num_outliers": 0}]))
+    assert table is not None
+    assert table.rows == (("end of joint training", "1,234", "0", "–", "–"),)
+
+
+def test_numbers_that_are_none() -> None:
+    assert [number(value) for value in (float("nan"), None, True, 0, 12.34)] == ["–", "–", "–", "0.0", "12.3"]
