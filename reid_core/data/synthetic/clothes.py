@@ -1,0 +1,132 @@
+"""Paint: the colour of every point of a body, as a function of where it lies on the neutral body in rest pose.
+
+Letters: N points. Coordinates in metres as in ``reid_core.mesh.body``: x to the person's left, -y to the front, z up
+from the pelvis; arms stretched 45 degrees down. Being functions of these, clothes follow every pose and are crisp at
+any resolution.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reid_core.data.synthetic.person import Colour, Person, Print
+
+Array = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+# The neutral body: where its parts are.
+SHOULDER, WRIST = np.array([0.165, 0.465]), np.array([0.445, 0.165])  # |x| and z
+JAW, HAIRLINE = 0.60, 0.725
+WAIST, CROTCH, KNEE, ANKLE = 0.08, -0.06, -0.36, -0.735
+SHOE_BLACKENING = 0.75
+
+
+def paint(person: Person, points: Array, facing_front: Array) -> Array:
+    """Return the colours of points of a dressed body.
+
+    Args:
+        person: Whom to paint.
+        points: Rest-pose coordinates, shape (N, 3).
+        facing_front: How much the rest-pose surface looks to the front, -1 to 1, shape (N,).
+
+    Returns:
+        Red, green, blue in [0, 1] without light, shape (N, 3).
+    """
+    x, z = points[:, 0], points[:, 2]
+    front = facing_front > 0
+    along_arm = _along_arm(points)
+    arm = along_arm > 0.0
+    colours = np.tile(np.asarray(person.skin, dtype=np.float32), (len(points), 1))
+
+    _fill(colours, ~arm & _bottom_zone(person, z), person.bottom)
+    _fill(colours, z < ANKLE + 0.035, person.shoes)
+    _fill(colours, z < ANKLE - 0.055, _darker(person.shoes, SHOE_BLACKENING))
+
+    # A round hole for the neck, deeper at the front; the shoulders outside of it are covered.
+    hole = np.hypot(x, (z - JAW) * 0.55) < np.where(front, 0.085, 0.065)
+    torso = ~arm & (z > person.hem) & (z < JAW) & ~hole
+    top = torso | (arm & (along_arm < person.sleeve))
+    _fill(colours, top, person.top)
+    _fill(colours, top & _pattern(person.pattern, points, along_arm, arm), person.accent)
+    if person.open_front > 0:
+        _fill(colours, torso & front & (np.abs(x) < person.open_front), person.accent)
+    _print(colours, torso & front, person.front, x, z)
+    _print(colours, torso & ~front, person.back, x, z)
+    _bag(colours, person, torso, front, x, z)
+    _head(colours, person, points, front)
+    return colours
+
+
+def _along_arm(points: Array) -> Array:
+    """Share of the way from shoulder (0) to wrist (1), above 1 on the hand; -1 away from the arms."""
+    axis = WRIST - SHOULDER
+    length = float(np.hypot(*axis))
+    offset = np.stack([np.abs(points[:, 0]), points[:, 2]], axis=1) - SHOULDER
+    along = offset @ (axis / length)
+    away = np.abs(offset @ (np.array([-axis[1], axis[0]]) / length))
+    share = along / length
+    return np.where((share > 0.03) & (away < 0.11) & (np.abs(points[:, 0]) > 0.17), share, -1.0).astype(np.float32)
+
+
+def _bottom_zone(person: Person, z: Array) -> Mask:
+    low = {"trousers": ANKLE + 0.02, "shorts": KNEE + 0.06, "skirt": KNEE + 0.01}[person.bottom_kind]
+    return (z < WAIST + 0.04) & (z > low)
+
+
+def _pattern(kind: str, points: Array, along_arm: Array, arm: Mask) -> Mask:
+    height = np.where(arm, 0.465 - 0.41 * along_arm, points[:, 2])
+    hoops = np.sin(height * (2 * np.pi / 0.11)) > 0.15
+    stripes = np.sin(points[:, 0] * (2 * np.pi / 0.085)) > 0.25
+    if kind == "hoops":
+        return hoops
+    if kind == "stripes":
+        return stripes & ~arm
+    if kind == "check":
+        return hoops ^ stripes
+    if kind == "yoke":
+        return height > 0.33
+    return np.zeros(len(points), dtype=np.bool_)
+
+
+def _print(colours: Array, where: Mask, picture: Print, x: Array, z: Array) -> None:
+    across, up = x / picture.size, (z - 0.29) / picture.size
+    radius = np.hypot(across, up)
+    shapes = {
+        "disc": radius < 1.0,
+        "ring": (radius < 1.15) & (radius > 0.6),
+        "square": (np.abs(across) < 0.9) & (np.abs(up) < 0.9),
+        "bar": (np.abs(across) < 1.6) & (np.abs(up) < 0.45),
+        "triangle": (up > -0.8) & (up < 1.0) & (np.abs(across) < (1.0 - up) * 0.65),
+    }
+    if picture.shape in shapes:
+        _fill(colours, where & shapes[picture.shape], picture.colour)
+
+
+def _bag(colours: Array, person: Person, torso: Mask, front: Mask, x: Array, z: Array) -> None:
+    if person.bag == "backpack":
+        straps = front & (np.abs(np.abs(x) - 0.105) < 0.022) & (z > 0.2)
+        pack = ~front & (np.abs(x) < 0.135) & (z > 0.08) & (z < 0.44)
+        _fill(colours, torso & (straps | pack), person.bag_colour)
+        _fill(colours, torso & pack & (np.abs(z - 0.2) < 0.012), _darker(person.bag_colour, 0.6))
+    elif person.bag == "shoulder bag":
+        strap = np.abs(z - 0.27 - 1.25 * x) < 0.035
+        bag = (x < -0.03) & (z < 0.16) & (z > -0.06) & ~front
+        _fill(colours, torso & strap, person.bag_colour)
+        _fill(colours, (bag & (np.abs(x) < 0.22)), person.bag_colour)
+
+
+def _head(colours: Array, person: Person, points: Array, front: Mask) -> None:
+    x, y, z = points[:, 0], points[:, 1], points[:, 2]
+    face = front & (y < -0.055) & (z < HAIRLINE) & (np.abs(x) < 0.075)
+    behind = (z > person.hair_length) & ~front & (np.abs(x) < 0.10)
+    hair = ((z > JAW + 0.04) & ~face) | behind
+    _fill(colours, hair & (np.abs(x) < 0.13) & ((z > 0.56) | behind), person.hair)
+    if person.cap:
+        _fill(colours, (z > HAIRLINE - 0.01) & (np.abs(x) < 0.13), person.accent)
+
+
+def _fill(colours: Array, where: Mask, colour: Colour) -> None:
+    colours[where] = colour
+
+
+def _darker(colour: Colour, factor: float) -> Colour:
+    return colour[0] * factor, colour[1] * factor, colour[2] * factor

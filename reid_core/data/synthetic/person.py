@@ -1,0 +1,120 @@
+"""Who is rendered: one identity's body, skin, hair and clothes."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from reid_core.seeds import derive_seed
+
+Colour = tuple[float, float, float]
+
+# Few colours on purpose: several people share a top, several share trousers, and only the rest tells them apart.
+TOPS: tuple[Colour, ...] = (
+    (0.08, 0.08, 0.10),
+    (0.85, 0.85, 0.82),
+    (0.45, 0.46, 0.48),
+    (0.62, 0.10, 0.12),
+    (0.12, 0.20, 0.48),
+    (0.13, 0.36, 0.20),
+    (0.80, 0.62, 0.18),
+    (0.45, 0.62, 0.78),
+)
+BOTTOMS: tuple[Colour, ...] = (
+    (0.10, 0.10, 0.12),
+    (0.14, 0.18, 0.34),
+    (0.34, 0.42, 0.56),
+    (0.45, 0.45, 0.44),
+    (0.55, 0.46, 0.33),
+)
+SHOES: tuple[Colour, ...] = ((0.08, 0.07, 0.07), (0.88, 0.88, 0.88), (0.36, 0.22, 0.14), (0.65, 0.12, 0.14))
+SKINS: tuple[Colour, ...] = ((0.91, 0.74, 0.64), (0.82, 0.62, 0.49), (0.63, 0.44, 0.32), (0.40, 0.26, 0.18))
+HAIRS: tuple[Colour, ...] = ((0.07, 0.06, 0.06), (0.25, 0.15, 0.09), (0.62, 0.46, 0.24), (0.52, 0.50, 0.48))
+PATTERNS = ("plain", "hoops", "stripes", "check", "yoke")
+PRINTS = ("none", "disc", "square", "bar", "triangle", "ring")
+BOTTOM_KINDS = ("trousers", "shorts", "skirt")
+BAGS = ("none", "backpack", "shoulder bag")
+
+
+@dataclass(frozen=True)
+class Print:
+    """A picture on one side of the top: its shape, colour and half size in metres."""
+
+    shape: str
+    colour: Colour
+    size: float
+
+
+@dataclass(frozen=True)
+class Person:
+    """One identity; the same in every photograph.
+
+    Attributes:
+        phenotype: Six numbers in [0, 1], see ``reid_core.mesh.body.PHENOTYPES``.
+        top: Colour of the top, ``accent`` that of its pattern.
+        sleeve: Share of the arm that is covered, from the shoulder.
+        open_front: Half width in metres of what an open jacket shows of ``accent``; 0 when closed.
+        hem: Height of the lower edge of the top (metres above the pelvis of the neutral body).
+        hair_length: Height to which hair falls at the back; a short cut ends above the neck.
+    """
+
+    phenotype: tuple[float, ...]
+    skin: Colour
+    hair: Colour
+    hair_length: float
+    cap: bool
+    top: Colour
+    accent: Colour
+    pattern: str
+    sleeve: float
+    open_front: float
+    hem: float
+    front: Print
+    back: Print
+    bottom_kind: str
+    bottom: Colour
+    shoes: Colour
+    bag: str
+    bag_colour: Colour
+
+
+def draw_person(seed: int, person_id: int) -> Person:
+    """Draw one identity from the seed and its number alone."""
+    random = np.random.default_rng(derive_seed(seed, "person", person_id))
+    female = random.random() < 0.5
+    gender = random.uniform(0.75, 1.0) if female else random.uniform(0.0, 0.25)
+    # Gender 0 is male and 1 female in the body model; ages 0.5 to 0.9 are grown up.
+    phenotype = (gender, random.uniform(0.5, 0.85), *random.uniform([0.3, 0.15, 0.3, 0.3], [0.8, 0.95, 0.8, 0.8]))
+    top = _pick(random, TOPS)
+    return Person(
+        phenotype=tuple(float(value) for value in phenotype),
+        skin=_pick(random, SKINS),
+        hair=_pick(random, HAIRS),
+        hair_length=float(random.choice([0.35, 0.50, 0.64])) if female else 0.66,
+        cap=bool(random.random() < 0.12),
+        top=top,
+        accent=_pick(random, tuple(colour for colour in TOPS if colour != top)),
+        pattern=str(random.choice(PATTERNS, p=[0.5, 0.14, 0.10, 0.12, 0.14])),
+        sleeve=float(random.choice([0.0, 0.42, 0.95], p=[0.08, 0.37, 0.55])),
+        open_front=float(random.choice([0.0, 0.035, 0.06], p=[0.72, 0.16, 0.12])),
+        hem=float(random.choice([0.06, 0.0, -0.12], p=[0.4, 0.45, 0.15])),
+        front=_draw_print(random, top),
+        back=_draw_print(random, top),
+        bottom_kind=str(random.choice(BOTTOM_KINDS, p=[0.68, 0.18, 0.14] if female else [0.76, 0.24, 0.0])),
+        bottom=_pick(random, BOTTOMS),
+        shoes=_pick(random, SHOES),
+        bag=str(random.choice(BAGS, p=[0.62, 0.23, 0.15])),
+        bag_colour=_pick(random, TOPS),
+    )
+
+
+def _pick(random: np.random.Generator, colours: tuple[Colour, ...]) -> Colour:
+    """One of the colours, with a little of its own shade."""
+    shade = np.asarray(colours[random.integers(len(colours))]) * random.uniform(0.92, 1.08)
+    red, green, blue = (float(value) for value in np.clip(shade, 0.0, 1.0))
+    return red, green, blue
+
+
+def _draw_print(random: np.random.Generator, top: Colour) -> Print:
+    shape = str(random.choice(PRINTS, p=[0.35, 0.13, 0.13, 0.13, 0.13, 0.13]))
+    contrasting = tuple(colour for colour in TOPS if abs(sum(colour) - sum(top)) > 0.5)
+    return Print(shape, _pick(random, contrasting), float(random.uniform(0.055, 0.09)))

@@ -1,0 +1,164 @@
+"""All photographs of one person: draws, bodies, paint, light, scene, camera.
+
+Letters: P pictures of the person, V vertices. Everything of a person is computed in one batch, always the same one,
+so that the pictures do not depend on how people are dealt to shards.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from reid_core.data.synthetic import scene
+from reid_core.data.synthetic.camera import SurveillanceCamera, develop, draw_camera, encode
+from reid_core.data.synthetic.clothes import paint
+from reid_core.data.synthetic.person import Person, draw_person
+from reid_core.data.synthetic.pose import draw_pose
+from reid_core.data.synthetic.settings import SyntheticSettings
+from reid_core.mesh.body import Body, load_body
+from reid_core.mesh.camera import Cameras, project, view
+from reid_core.mesh.render import Fragments, interpolate, rasterise, vertex_normals
+from reid_core.seeds import derive_seed
+
+Array = NDArray[np.float32]
+
+SUPERSAMPLING = 2
+PREFERRED_SHARE = 0.9  # of a camera's pictures show its own side
+SIDE_SPREAD_DEG = 50.0
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """One picture with the truth about it.
+
+    Attributes:
+        camera_id: From 0.
+        index: Of this person's pictures, from 0.
+        jpeg: The file's bytes.
+        pose: Joint angles in degrees, shape (10, 3).
+        camera: The picture's own camera, in the order of ``Cameras``.
+    """
+
+    camera_id: int
+    index: int
+    jpeg: bytes
+    pose: Array
+    camera: tuple[float, ...]
+
+
+def photograph_person(settings: SyntheticSettings, person_id: int) -> list[Photograph]:
+    """Photograph one person as often as the settings say, spread over the cameras the person passes."""
+    person = draw_person(settings.seed, person_id)
+    body = load_body(settings.topology)
+    camera_ids = _passed_cameras(settings, person_id)
+    randoms = [
+        np.random.default_rng(derive_seed(settings.seed, "picture", person_id, camera_id, index))
+        for index, camera_id in enumerate(camera_ids)
+    ]
+    cameras = [draw_camera(settings.seed, camera_id, settings.num_cameras) for camera_id in camera_ids]
+    poses = np.stack([draw_pose(random) for random in randoms])
+    phenotypes = torch.tensor(person.phenotype).repeat(len(poses), 1)
+    vertices = body.vertices(phenotypes, torch.from_numpy(poses))
+    framed = _frame(vertices, cameras, randoms, settings.image_height / settings.image_width)
+    figures, coverage = _figures(person, body, vertices, framed, cameras, settings)
+    photographs = []
+    for index, (camera_id, camera, random) in enumerate(zip(camera_ids, cameras, randoms, strict=True)):
+        light = _compose(figures[index], coverage[index], settings, camera_id, camera, random)
+        jpeg = encode(develop(light, camera, random), camera)
+        truth = tuple(float(field[index]) for field in framed)
+        photographs.append(Photograph(camera_id, index, jpeg, poses[index], truth))
+    return photographs
+
+
+def _passed_cameras(settings: SyntheticSettings, person_id: int) -> list[int]:
+    """Camera of every picture: the person passes at least two cameras, most people nearly all."""
+    random = np.random.default_rng(derive_seed(settings.seed, "passed", person_id))
+    most = min(settings.num_cameras, settings.images_per_person // 2)
+    passed = random.permutation(settings.num_cameras)[: random.integers(max(2, most - 1), most + 1)]
+    return sorted(int(passed[index % len(passed)]) for index in range(settings.images_per_person))
+
+
+def _frame(
+    vertices: torch.Tensor, cameras: list[SurveillanceCamera], randoms: list[np.random.Generator], aspect: float
+) -> Cameras:
+    """Place P bodies in their pictures as a detector's box would, with its jitter; ``aspect`` is height by width."""
+    azimuths, elevations = [], []
+    for camera, random in zip(cameras, randoms, strict=True):
+        preferred = random.random() < PREFERRED_SHARE
+        spread = SIDE_SPREAD_DEG if preferred else 180.0
+        azimuths.append((camera.side_deg + random.uniform(-spread, spread)) % 360.0)
+        elevations.append(camera.elevation_deg + random.uniform(-2.0, 2.0))
+    azimuth, elevation = torch.tensor(azimuths), torch.tensor(elevations)
+    right, up, _ = view(vertices, azimuth, elevation).unbind(-1)  # (P, V)
+    fill = torch.tensor([random.uniform(0.84, 0.98) for random in randoms])
+    shift_x = torch.tensor([random.uniform(-0.06, 0.06) for random in randoms])
+    shift_y = torch.tensor([random.uniform(-0.02, 0.02) for random in randoms])
+    tall, wide = up.amax(1) - up.amin(1), right.amax(1) - right.amin(1)
+    scale_y = torch.minimum(fill / tall, 0.97 / (wide * aspect))
+    scale_x = scale_y * aspect
+    center_x = 0.5 + shift_x - scale_x * (right.amax(1) + right.amin(1)) / 2
+    center_y = 0.5 + shift_y + scale_y * (up.amax(1) + up.amin(1)) / 2
+    return Cameras(azimuth, elevation, scale_x, scale_y, center_x, center_y)
+
+
+def _figures(
+    person: Person,
+    body: Body,
+    vertices: torch.Tensor,
+    framed: Cameras,
+    cameras: list[SurveillanceCamera],
+    settings: SyntheticSettings,
+) -> tuple[Array, Array]:
+    """Painted and lit person: light (P, H, W, 3), multiplied by the coverage (P, H, W, 1)."""
+    size = (settings.image_height * SUPERSAMPLING, settings.image_width * SUPERSAMPLING)
+    fragments = rasterise(project(vertices, framed), body.faces, size=size)
+    rest_normals = vertex_normals(body.canonical[None], body.faces)
+    rest = interpolate(fragments, body.faces, torch.cat([body.canonical[None], rest_normals], dim=-1))
+    colours = paint(person, rest[:, :3].numpy(), -rest[:, 4].numpy())
+    lit = colours * _light(fragments, body, vertices, framed, cameras)[:, None]
+    pictures = np.zeros((*fragments.face.shape, 4), dtype=np.float32)
+    pictures[fragments.mask.numpy()] = np.concatenate([lit, np.ones_like(lit[:, :1])], axis=1)
+    count = len(cameras)
+    cells = pictures.reshape(count, settings.image_height, SUPERSAMPLING, settings.image_width, SUPERSAMPLING, 4)
+    small = cells.mean(axis=(2, 4), dtype=np.float32)
+    return small[..., :3], small[..., 3:]
+
+
+def _light(
+    fragments: Fragments,
+    body: Body,
+    vertices: torch.Tensor,
+    framed: Cameras,
+    cameras: list[SurveillanceCamera],
+) -> Array:
+    """Brightness of every covered pixel: ambient light plus one light of the camera's scene."""
+    normals = view(vertex_normals(vertices, body.faces), framed.azimuth_deg, framed.elevation_deg)
+    lights = torch.tensor([camera.light_deg for camera in cameras]).deg2rad()
+    towards = torch.stack([lights.sin() * 0.8, torch.full_like(lights, 0.6), -lights.cos() * 0.8], dim=-1)  # (P, 3)
+    facing = torch.nn.functional.normalize(interpolate(fragments, body.faces, normals), dim=-1)
+    owner = fragments.mask.nonzero()[:, 0]
+    lit: Array = (0.5 + 0.6 * (facing * towards[owner]).sum(dim=-1).clamp(min=0)).numpy()
+    return lit
+
+
+def _compose(
+    figure: Array,
+    coverage: Array,
+    settings: SyntheticSettings,
+    camera_id: int,
+    camera: SurveillanceCamera,
+    random: np.random.Generator,
+) -> Array:
+    """Put the person before one of the camera's scenes, on a soft shadow, behind whatever stands in the way."""
+    height, width = settings.image_height, settings.image_width
+    index = int(random.integers(scene.SCENES_PER_CAMERA))
+    light = scene.crop(scene.scene(settings.seed, camera_id, index, height, width), height, width, random)
+    covered_rows = np.flatnonzero(coverage.max(axis=(1, 2)) > 0.5)
+    feet = covered_rows[-1] if len(covered_rows) else height
+    rows, columns = np.arange(height)[:, None] - feet, np.arange(width)[None, :] - width / 2
+    light *= 1 - 0.45 * np.exp(-((rows / (0.03 * height)) ** 2) - (columns / (0.3 * width)) ** 2)[..., None]
+    light = figure + light * (1 - coverage)
+    if random.random() < camera.occlusion:
+        scene.occlude(light, random)
+    return light.astype(np.float32)

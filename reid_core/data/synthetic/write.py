@@ -1,0 +1,145 @@
+"""Rendered people on disk, laid out like Market-1501, with the truth beside the pictures."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from reid_core.data.synthetic.person import draw_person
+from reid_core.data.synthetic.photograph import Photograph, photograph_person
+from reid_core.data.synthetic.settings import SyntheticSettings
+
+FOLDERS = ("bounding_box_train", "query", "bounding_box_test")
+
+TRUTH_SCHEMA = pa.schema(
+    [
+        pa.field("path", pa.string(), nullable=False),  # relative to images/
+        pa.field("person_id", pa.int32(), nullable=False),
+        pa.field("camera_id", pa.int32(), nullable=False),  # from 0
+        pa.field("topology", pa.string(), nullable=False),
+        pa.field("azimuth_deg", pa.float32(), nullable=False),
+        pa.field("elevation_deg", pa.float32(), nullable=False),
+        pa.field("scale_x", pa.float32(), nullable=False),
+        pa.field("scale_y", pa.float32(), nullable=False),
+        pa.field("center_x", pa.float32(), nullable=False),
+        pa.field("center_y", pa.float32(), nullable=False),
+        pa.field("phenotype", pa.list_(pa.float32()), nullable=False),  # 6, see reid_core.mesh.body.PHENOTYPES
+        pa.field("pose_deg", pa.list_(pa.float32()), nullable=False),  # 10 bones times x, y, z
+    ]
+)
+
+
+@dataclass(frozen=True)
+class SyntheticShard:
+    """A few people to photograph; a unit of work that can be sent to another process."""
+
+    settings: SyntheticSettings
+    out_dir: Path
+    first_person: int
+    last_person: int  # inclusive
+
+    @property
+    def num_images(self) -> int:
+        """Pictures that the shard writes."""
+        return (self.last_person - self.first_person + 1) * self.settings.images_per_person
+
+    @property
+    def truth_path(self) -> Path:
+        """Its part of the truth; there when the shard is whole."""
+        return self.out_dir / "truth_parts" / f"people-{self.first_person:05d}-{self.last_person:05d}.parquet"
+
+
+def plan_shards(settings: SyntheticSettings, out_dir: Path) -> list[SyntheticShard]:
+    """Deal all people to shards: people are counted from 1, training identities come first."""
+    step = settings.people_per_shard
+    return [
+        SyntheticShard(settings, out_dir, first, min(first + step - 1, settings.num_people))
+        for first in range(1, settings.num_people + 1, step)
+    ]
+
+
+def render_shard(shard: SyntheticShard) -> int:
+    """Write the pictures of a shard's people and then their truth; a whole shard is left as it is.
+
+    Returns:
+        Number of pictures of the shard.
+    """
+    if _is_whole(shard):
+        return shard.num_images
+    # One thread: rounding must not depend on how many cores a machine has.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        rows = [row for person in range(shard.first_person, shard.last_person + 1) for row in _write(shard, person)]
+    finally:
+        torch.set_num_threads(threads)
+    metadata = {b"settings": shard.settings.digest().encode()}
+    table = pa.Table.from_pylist(rows, schema=TRUTH_SCHEMA.with_metadata(metadata))
+    _write_table(table, shard.truth_path)
+    return shard.num_images
+
+
+def finish(settings: SyntheticSettings, out_dir: Path) -> None:
+    """Merge the truth of all shards to ``truth.parquet``, ordered by path."""
+    parts = [pq.read_table(shard.truth_path) for shard in plan_shards(settings, out_dir)]
+    table = pa.concat_tables(parts).sort_by("path")
+    assert table.num_rows == settings.num_people * settings.images_per_person, table.num_rows
+    _write_table(table, out_dir / "truth.parquet")
+
+
+def _is_whole(shard: SyntheticShard) -> bool:
+    try:
+        table = pq.read_table(shard.truth_path)
+    except (OSError, pa.ArrowInvalid):
+        return False
+    if (table.schema.metadata or {}).get(b"settings") != shard.settings.digest().encode():
+        return False
+    return all((shard.out_dir / "images" / path).is_file() for path in table["path"].to_pylist())
+
+
+def _write(shard: SyntheticShard, person_id: int) -> list[dict[str, object]]:
+    """Write one person's pictures and return their truth."""
+    settings = shard.settings
+    phenotype = draw_person(settings.seed, person_id).phenotype
+    seen: set[int] = set()
+    rows = []
+    for photograph in photograph_person(settings, person_id):
+        path = _folder(settings, person_id, photograph, seen) + "/" + _file_name(person_id, photograph)
+        seen.add(photograph.camera_id)
+        target = shard.out_dir / "images" / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(photograph.jpeg)
+        names = ("azimuth_deg", "elevation_deg", "scale_x", "scale_y", "center_x", "center_y")
+        rows.append(
+            {
+                "path": path,
+                "person_id": person_id,
+                "camera_id": photograph.camera_id,
+                "topology": settings.topology,
+                **dict(zip(names, photograph.camera, strict=True)),
+                "phenotype": list(phenotype),
+                "pose_deg": photograph.pose.reshape(-1).tolist(),
+            }
+        )
+    return rows
+
+
+def _folder(settings: SyntheticSettings, person_id: int, photograph: Photograph, seen: set[int]) -> str:
+    """Training identities have one folder; of the others, each camera's first picture is a query."""
+    if person_id <= settings.num_train_people:
+        return FOLDERS[0]
+    return FOLDERS[2] if photograph.camera_id in seen else FOLDERS[1]
+
+
+def _file_name(person_id: int, photograph: Photograph) -> str:
+    return f"{person_id:04d}_c{photograph.camera_id + 1}s1_{photograph.index:06d}_01.jpg"
+
+
+def _write_table(table: pa.Table, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(f".{os.getpid()}.tmp")
+    pq.write_table(table, partial)
+    partial.replace(path)

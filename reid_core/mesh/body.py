@@ -1,0 +1,100 @@
+"""The parametric body (Anny): phenotype and joint angles to vertices. The only module that knows Anny.
+
+Letters: B bodies, V vertices, F faces. The body stands on z up, faces -y and has its left side at +x; metres.
+"""
+
+import contextlib
+import io
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from reid_core.errors import UserError
+
+PHENOTYPES = ("gender", "age", "muscle", "weight", "height", "proportions")
+POSED_BONES = (
+    "upperleg01.L",
+    "upperleg01.R",
+    "lowerleg01.L",
+    "lowerleg01.R",
+    "upperarm01.L",
+    "upperarm01.R",
+    "lowerarm01.L",
+    "lowerarm01.R",
+    "spine03",
+    "neck01",
+)
+# From coarse to fine; the rasteriser's cost on a CPU grows with the faces.
+TOPOLOGIES = ("notoes_collapse3pc", "notoes_collapse5pc", "notoes_collapse10pc", "anny")
+
+
+@dataclass(frozen=True)
+class Body:
+    """One topology of the body.
+
+    Attributes:
+        topology: One of ``TOPOLOGIES``.
+        faces: Vertex indices, counter-clockwise seen from outside, shape (F, 3).
+        canonical: Vertices of the neutral body in its rest pose (arms 45 degrees down), shape (V, 3). Clothes are
+            functions of these, so that they fit every phenotype.
+    """
+
+    topology: str
+    faces: Tensor
+    canonical: Tensor
+    model: Any
+
+    def vertices(self, phenotypes: Tensor, angles_deg: Tensor) -> Tensor:
+        """Shape and pose bodies.
+
+        Args:
+            phenotypes: Values in [0, 1] in the order of ``PHENOTYPES``, shape (B, 6).
+            angles_deg: Turn of each bone of ``POSED_BONES`` about the body's x, y and z axes; z is applied first and
+                x last, shape (B, 10, 3).
+
+        Returns:
+            Vertices in metres, shape (B, V, 3); the vertical axis through the pelvis is x = y = 0.
+        """
+        batch = phenotypes.shape[0]
+        assert phenotypes.shape == (batch, len(PHENOTYPES)), phenotypes.shape
+        assert angles_deg.shape == (batch, len(POSED_BONES), 3), angles_deg.shape
+        turns = torch.eye(4).repeat(batch, len(POSED_BONES), 1, 1)
+        turns[..., :3, :3] = euler_matrices(angles_deg)
+        pose = {bone: turns[:, index] for index, bone in enumerate(POSED_BONES)}
+        kinds = {name: phenotypes[:, index] for index, name in enumerate(PHENOTYPES)}
+        with torch.no_grad():
+            vertices: Tensor = self.model(pose_parameters=pose, phenotype_kwargs=kinds)["vertices"]
+        return vertices
+
+
+def euler_matrices(angles_deg: Tensor) -> Tensor:
+    """Return Rx Ry Rz of angles about x, y and z in degrees: shape (..., 3) to (..., 3, 3)."""
+    sine, cosine = angles_deg.deg2rad().sin(), angles_deg.deg2rad().cos()
+    (sx, sy, sz), (cx, cy, cz) = sine.unbind(-1), cosine.unbind(-1)
+    rows = [
+        [cy * cz, -cy * sz, sy],
+        [cx * sz + sx * sy * cz, cx * cz - sx * sy * sz, -sx * cy],
+        [sx * sz - cx * sy * cz, sx * cz + cx * sy * sz, cx * cy],
+    ]
+    return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
+
+
+@lru_cache(maxsize=2)
+def load_body(topology: str) -> Body:
+    """Build a body once per process.
+
+    The very first build on a machine takes up to a minute (Anny compiles kernels and fills its cache under the home
+    folder); later ones take about a second. Everything it needs is inside the installed package: no network.
+    """
+    if topology not in TOPOLOGIES:
+        raise UserError(f"mesh topology must be one of {', '.join(TOPOLOGIES)}, got {topology!r}; choose one of these")
+    with contextlib.redirect_stdout(io.StringIO()):  # Warp greets on standard output
+        import anny
+
+        model = anny.Anny(topology=topology).float()
+        rest = model()["rest_vertices"][0]
+    faces = model.get_triangular_faces().long()
+    return Body(topology, faces, rest.detach(), model)

@@ -1,0 +1,47 @@
+"""Guidance maps: the body of an image, rendered from the image's own camera and from seven turns of it.
+
+Letters: B images, V vertices, A angles.
+"""
+
+import torch
+from torch import Tensor
+
+from reid_core.mesh.body import Body
+from reid_core.mesh.camera import Cameras, project, view
+from reid_core.mesh.render import interpolate, rasterise, vertex_normals
+
+ANGLES = (0, 45, 90, 135, 180, 225, 270, 315)
+BODY_MINIMUM = 64  # the darkest body pixel; the background is 0, so that the silhouette is never lost in a shadow
+# Fixed to the camera, in right, up, away: from the upper left behind the camera. A light fixed to the world would
+# leave back views flat.
+LIGHT = (-0.45, 0.5, -0.74)
+
+
+def guidance_maps(
+    vertices: Tensor, body: Body, cameras: Cameras, *, angles: tuple[int, ...] = ANGLES, size: tuple[int, int]
+) -> Tensor:
+    """Render bodies as their images show them and turned about their vertical axes.
+
+    The body keeps the scale and the axis position of its image in every turn.
+
+    Args:
+        vertices: Posed bodies, shape (B, V, 3).
+        body: Topology of the vertices.
+        cameras: Cameras of the images, B of them.
+        angles: Degrees; a positive turn moves a body that faces the camera towards the image's right.
+        size: Height and width of the maps.
+
+    Returns:
+        Brightness, 0 where there is no body and ``BODY_MINIMUM`` to 255 on it, uint8, shape (B, A, H, W).
+    """
+    count = len(angles)
+    turned = cameras.turned(torch.tensor(angles, dtype=torch.float32, device=vertices.device))
+    repeated = vertices.repeat_interleave(count, dim=0)  # (B * A, V, 3)
+    fragments = rasterise(project(repeated, turned), body.faces, size=size)
+    normals = vertex_normals(vertices, body.faces).repeat_interleave(count, dim=0)
+    facing = view(normals, turned.azimuth_deg, turned.elevation_deg)
+    light = torch.nn.functional.normalize(facing.new_tensor(LIGHT), dim=0)
+    lit = torch.nn.functional.normalize(interpolate(fragments, body.faces, facing), dim=-1) @ light
+    maps = torch.zeros(fragments.face.shape, dtype=torch.uint8, device=vertices.device)
+    maps[fragments.mask] = (BODY_MINIMUM + lit.clamp(0, 1) * (255 - BODY_MINIMUM)).round().to(torch.uint8)
+    return maps.reshape(len(vertices), count, *size)
