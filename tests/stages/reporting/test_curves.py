@@ -6,7 +6,7 @@ from stages.reporting.curves import COLOURS, curves, draw, is_number, series_of,
 
 
 def test_series_by_hand() -> None:
-    rows = [
+    rows: list[dict[str, float]] = [
         {"epoch": 0, "loss": 2.0, "seconds": 5},
         {"epoch": 1, "loss": math.nan},
         {"loss": 9.0},
