@@ -1,0 +1,60 @@
+"""Which clusters to look at, chosen without any identity.
+
+N: images, D: feature size.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class ClusterView(NamedTuple):
+    """One cluster to look at.
+
+    Attributes:
+        label: Its pseudo label.
+        size: Its number of images.
+        spread: Mean cosine distance of its images to their mean direction.
+        members: Images to show, spread over the cluster from its centre to its edge.
+    """
+
+    label: int
+    size: int
+    spread: float
+    members: np.ndarray
+
+
+def describe_clusters(features: np.ndarray, labels: np.ndarray, *, num_shown: int) -> list[ClusterView]:
+    """Describe every cluster.
+
+    Args:
+        features: L2-normalised features, (N, D) float32.
+        labels: Cluster from 0, or -1 for an outlier, (N,).
+        num_shown: Most images to show of one.
+
+    Returns:
+        One view a cluster, in the order of the labels.
+    """
+    order = np.argsort(labels, kind="stable")
+    order = order[np.searchsorted(labels[order], 0) :]
+    groups = np.split(order, np.flatnonzero(np.diff(labels[order])) + 1) if len(order) else []
+    return [_view(features, group, int(labels[group[0]]), num_shown) for group in groups]
+
+
+def largest(views: list[ClusterView], num_clusters: int) -> list[ClusterView]:
+    """Return the clusters with most images, largest first."""
+    return sorted(views, key=lambda view: (-view.size, view.label))[:num_clusters]
+
+
+def most_mixed(views: list[ClusterView], num_clusters: int) -> list[ClusterView]:
+    """Return the clusters whose images differ most, widest spread first: they are likely to hold several people."""
+    return sorted(views, key=lambda view: (-view.spread, view.label))[:num_clusters]
+
+
+def _view(features: np.ndarray, group: np.ndarray, label: int, num_shown: int) -> ClusterView:
+    centre = features[group].mean(axis=0)
+    centre /= max(float(np.linalg.norm(centre)), 1e-12)
+    distance = 1.0 - features[group] @ centre
+    by_distance = group[np.argsort(distance, kind="stable")]
+    shown = np.linspace(0, len(group) - 1, min(num_shown, len(group))).round().astype(np.int64)
+    return ClusterView(label, len(group), float(distance.mean()), by_distance[shown])

@@ -1,0 +1,111 @@
+"""Ranked lists: for each query its nearest gallery images under the evaluation protocol, as numbers and as pictures.
+
+Q: queries, G: gallery images, K: length of a list.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from reid_core.evaluation.ranking import Side
+from reid_core.evaluation.sheets import Cell, draw_sheet
+
+_GREEN = (0, 150, 60)
+_GREY = (150, 150, 150)
+_BLACK = (20, 20, 20)
+_BLOCK_ENTRIES = 16_000_000
+
+
+class RankedLists(NamedTuple):
+    """The top of every query's ranking.
+
+    Attributes:
+        gallery: Gallery image at each rank, (Q, K) int64; -1 past the end of the gallery that counts.
+        similarity: Cosine similarity, (Q, K) float32.
+        match: Whether it shows the query's person, (Q, K) bool.
+    """
+
+    gallery: np.ndarray
+    similarity: np.ndarray
+    match: np.ndarray
+
+
+def ranked_lists(query: Side, gallery: Side, *, length: int = 10) -> RankedLists:
+    """Return the nearest gallery images of every query, those of the same person and camera left out.
+
+    Args:
+        query: Q images.
+        gallery: G images.
+        length: Images of a list; shortened to G.
+
+    Returns:
+        Lists by falling similarity.
+    """
+    length = min(length, len(gallery.people))
+    block = max(1, _BLOCK_ENTRIES // len(gallery.people))
+    columns: list[tuple[Tensor, Tensor, Tensor]] = []
+    for start in range(0, len(query.people), block):
+        rows = Side(*(column[start : start + block] for column in query))
+        same_person = rows.people[:, None] == gallery.people
+        left_out = same_person & (rows.cameras[:, None] == gallery.cameras)
+        similarity = (rows.features @ gallery.features.T).masked_fill(left_out, float("-inf"))
+        top = similarity.topk(length, dim=1)
+        there = top.values.isfinite()
+        columns.append((top.indices.masked_fill(~there, -1), top.values, same_person.gather(1, top.indices) & there))
+    indices, similarities, matches = (torch.cat(part).numpy() for part in zip(*columns, strict=True))
+    return RankedLists(indices, similarities, matches)
+
+
+def choose_queries(average_precision: np.ndarray, num_queries: int, generator: torch.Generator) -> dict[str, list[int]]:
+    """Choose queries to look at: ``random``, ``best`` and ``worst`` by average precision; skipped ones (NaN) never.
+
+    Args:
+        average_precision: Of every query, (Q,).
+        num_queries: How many of each.
+        generator: For the random ones.
+
+    Returns:
+        Rows of the queries by kind.
+    """
+    counted = np.flatnonzero(np.isfinite(average_precision))
+    order = counted[np.argsort(average_precision[counted], kind="stable")]
+    drawn = torch.randperm(len(counted), generator=generator)[:num_queries].numpy()
+    return {
+        "random": sorted(counted[drawn].tolist()),
+        "best": order[::-1][:num_queries].tolist(),
+        "worst": order[:num_queries].tolist(),
+    }
+
+
+def draw_ranked_lists(
+    query_images: Tensor,
+    gallery_images: Sequence[Tensor],
+    *,
+    match: np.ndarray,
+    cameras: tuple[np.ndarray, Sequence[np.ndarray]],
+    titles: Sequence[str],
+) -> Image.Image:
+    """Draw queries with their lists: true matches are framed green and say "match", the others "other".
+
+    Args:
+        query_images: RGB bytes, (R, 3, H, W) for R chosen queries.
+        gallery_images: For each of them the images of its list, (K', 3, H, W) each.
+        match: Whether each listed image shows the query's person, (R, K).
+        cameras: Cameras of the queries, (R,), and of each list, (K',) each; from 0, shown from 1.
+        titles: One line for each query.
+
+    Returns:
+        One row a query.
+    """
+    rows = []
+    for row, image in enumerate(query_images):
+        cells = [Cell(image, f"query, cam {cameras[0][row] + 1}", _BLACK)]
+        for rank, listed in enumerate(gallery_images[row]):
+            word, colour = ("match", _GREEN) if match[row, rank] else ("other", _GREY)
+            cells.append(Cell(listed, f"{word}, c{cameras[1][row][rank] + 1}", colour))
+        rows.append(cells)
+    return draw_sheet(rows, titles)

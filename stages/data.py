@@ -1,0 +1,205 @@
+"""The data stage: find or render the images, check every one of them, write the manifest."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+from pydantic import Field, field_validator
+
+from infra.compute.protocol import Compute
+from infra.tracking.protocol import Tracker
+from reid_core.data.counts import count
+from reid_core.data.datasets import Found, canonical_name, find_dataset
+from reid_core.data.images import load_images
+from reid_core.data.manifest import SCHEMA, Manifest, write_manifest
+from reid_core.data.market_style import Record, read_market_style
+from reid_core.data.synthetic.settings import SyntheticSettings
+from reid_core.data.synthetic.write import finish, plan_shards, render_shard
+from reid_core.data.verify import Verdict, refuse_many_unreadable, verify_image
+from reid_core.errors import UserError
+from reid_core.evaluation.sheets import Cell, draw_sheet
+from stages.stage import Stage, StageConfig
+
+_LOG = logging.getLogger(__name__)
+_SHARD = 1024  # images checked by one task
+_MIN_TRAIN = 8  # images; fewer cannot be clustered
+_SHOWN = 8  # rows and columns of the sample sheet
+_LISTED = 20  # unreadable files named in the summary
+
+
+class SyntheticConfig(StageConfig):
+    """Rendered people; for the data set ``synthetic`` alone."""
+
+    num_train_people: int = Field(80, ge=1, le=5000, description="Identities of the training split (ours).")
+    num_test_people: int = Field(40, ge=1, le=4000, description="Other identities, of query and gallery (ours).")
+    images_per_person: int = Field(10, ge=4, le=90, description="Photographs of each person (ours).")
+    num_cameras: int = Field(4, ge=2, le=6, description="Cameras, as many as Market-1501 at most (ours).")
+    image_height: int = Field(128, ge=32, le=1024, description="Height of the photographs in pixels (ours).")
+    image_width: int = Field(64, ge=16, le=512, description="Width of the photographs in pixels (ours).")
+    seed: int = Field(0, ge=0, lt=2**31, description="Decides people, cameras and photographs (ours).")
+
+
+class DataConfig(StageConfig):
+    """Which images, and at which size the networks see them."""
+
+    dataset: str = Field("synthetic", description="synthetic, market1501, dukemtmc-reid, msmt17, personx or folder.")
+    data_root: Path | None = Field(None, description="Folder that holds the data set; data/ when not given.")
+    image_height: int = Field(256, ge=32, le=1024, multiple_of=16, description="Pixels that networks see (paper).")
+    image_width: int = Field(128, ge=16, le=512, multiple_of=16, description="Pixels that networks see (paper).")
+    train_split: Literal["trainval", "train"] = Field(
+        "trainval", description="For msmt17: train without the validation list, as torchreid does (trainval: papers)."
+    )
+    synthetic: SyntheticConfig = Field(default_factory=SyntheticConfig, description="Rendered people.")
+
+    @field_validator("dataset")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        return canonical_name(name)
+
+
+def check(config: DataConfig) -> None:
+    """Raise a UserError when the data cannot be used, before any work; nothing is decoded or written."""
+    if config.dataset != "synthetic":
+        _find(config)
+
+
+def content_digest(config: DataConfig) -> str:
+    """Return a short name of the images: of names, sizes and times of the files, or of the rendering settings."""
+    if config.dataset == "synthetic":
+        return _digest([config.synthetic.model_dump_json()])
+    found = _find(config)
+    lines = [found.version]
+    for record in found.records:
+        try:
+            status = (found.root / record.path).stat()
+            lines.append(f"{record}|{status.st_size}|{status.st_mtime_ns}")
+        except FileNotFoundError:  # a list names it: counted as unreadable later
+            lines.append(f"{record}|missing")
+    return _digest(lines)
+
+
+def run(config: DataConfig, inputs: Mapping[str, Path], out_dir: Path, compute: Compute, tracker: Tracker) -> None:
+    """Write ``manifest.parquet`` (for rendered people also ``images/`` and ``truth.parquet``) and a sample sheet."""
+    is_synthetic = config.dataset == "synthetic"
+    found = _render(config, out_dir, compute) if is_synthetic else _find(config)
+    for note in found.notes:
+        _LOG.warning("%s", note)
+
+    paths = [record.path for record in found.records]
+    shards = [_Shard(found.root, tuple(paths[start : start + _SHARD])) for start in range(0, len(paths), _SHARD)]
+    sizes = [len(shard.paths) for shard in shards]
+    checked = compute.map_shards(_verify_shard, shards, description="Checking images", sizes=sizes)
+    verdicts = [verdict for shard in checked for verdict in shard]
+    problems = [f"{path}: {v.problem}" for path, v in zip(paths, verdicts, strict=True) if v.problem]
+    problems = [line.encode("utf-8", "backslashreplace").decode() for line in problems]
+    refuse_many_unreadable(problems, len(paths), found.root)
+    for line in problems[:_LISTED]:
+        _LOG.warning("left out %s", line)
+
+    kept = [(record, v) for record, v in zip(found.records, verdicts, strict=True) if not v.problem]
+    counts = count([record for record, _ in kept])
+    if counts.train < _MIN_TRAIN:
+        raise UserError(
+            f"{found.root} has {counts.train} readable training images, wanted at least {_MIN_TRAIN}; add images"
+        )
+    info: dict[str, Any] = {
+        "dataset": found.name,
+        "version": found.version,
+        "counts": counts._asdict(),
+        "image_size": [config.image_height, config.image_width],
+        "train_split": config.train_split,
+        "notes": list(found.notes),
+        "unreadable": {"count": len(problems), "files": problems},
+    }
+    root = out_dir if is_synthetic else found.root
+    prefix = f"{found.root.relative_to(out_dir).as_posix()}/" if is_synthetic else ""
+    manifest = Manifest(_table(kept, prefix), root, info)
+    write_manifest(manifest, out_dir / "manifest.parquet", root="." if is_synthetic else str(root))
+    _draw_sample(manifest, out_dir / "pictures")
+    summary = {"dataset": found.name, "version": found.version, "root": str(found.root), **counts._asdict()}
+    summary |= {"unreadable": len(problems), "left out": "; ".join(problems[:_LISTED]), "notes": "; ".join(found.notes)}
+    (out_dir / "summary.json").write_text(json.dumps(summary, indent=1))
+    tracker.log_metrics({f"images/{split}": getattr(counts, split) for split in ("train", "query", "gallery")})
+
+
+STAGE = Stage("data", 1, DataConfig, (), run)
+
+
+@dataclass(frozen=True)
+class _Shard:
+    root: Path
+    paths: tuple[str, ...]
+
+
+def _verify_shard(shard: _Shard) -> list[Verdict]:
+    return [verify_image(shard.root / path) for path in shard.paths]
+
+
+def _find(config: DataConfig) -> Found:
+    if config.data_root is None and config.dataset == "folder":
+        raise UserError("DATASET=folder needs DATA_ROOT, the folder that holds your images; give data.data_root")
+    return find_dataset(config.dataset, config.data_root or Path("data"), train_split=config.train_split)
+
+
+def _render(config: DataConfig, out_dir: Path, compute: Compute) -> Found:
+    settings = SyntheticSettings(**config.synthetic.model_dump())
+    shards = plan_shards(settings, out_dir)
+    sizes = [shard.num_images for shard in shards]
+    compute.map_shards(render_shard, shards, description="Rendering people", sizes=sizes)
+    finish(settings, out_dir)
+    root = out_dir / "images"
+    version = f"rendered people, seed {settings.seed}"
+    return Found("synthetic", version, root, tuple(read_market_style(root)), ())
+
+
+def _table(kept: Sequence[tuple[Record, Verdict]], prefix: str) -> pa.Table:
+    rows = []
+    numbers = {"train": 0, "query": 0, "gallery": 0}
+    for record, verdict in kept:
+        rows.append(
+            {
+                # Opaque: names of files carry identities.
+                "image_id": f"{record.split}-{numbers[record.split]:06d}",
+                "split": record.split,
+                "path": prefix + record.path,
+                "width": verdict.width,
+                "height": verdict.height,
+                "person_id": record.person_id,
+                "camera_id": record.camera_id,
+            }
+        )
+        numbers[record.split] += 1
+    return pa.Table.from_pylist(rows, schema=SCHEMA)
+
+
+def _draw_sample(manifest: Manifest, folder: Path) -> None:
+    """Draw a sheet of training images: one person a row where people are known, else any images."""
+    table = manifest.split("train").table
+    people = table["person_id"].to_pylist()
+    height, width = manifest.info["image_size"]
+    known = sorted({person for person in people if person is not None})
+    if known and None not in people:
+        chosen = known[:: max(1, len(known) // _SHOWN)][:_SHOWN]
+        rows = [[i for i, person in enumerate(people) if person == one][:_SHOWN] for one in chosen]
+        name = "people.png"
+    else:
+        step = max(1, len(people) // _SHOWN**2)
+        indices = list(range(0, len(people), step))[: _SHOWN**2]
+        rows = [indices[start : start + _SHOWN] for start in range(0, len(indices), _SHOWN)]
+        name = "sample.png"
+    paths = table["path"].to_pylist()
+    sheet = [
+        [Cell(image) for image in load_images([manifest.root / paths[i] for i in row], (height, width))] for row in rows
+    ]
+    folder.mkdir(parents=True, exist_ok=True)
+    draw_sheet(sheet).save(folder / name)
+
+
+def _digest(lines: Sequence[str]) -> str:
+    text = "\n".join(lines).encode("utf-8", "surrogateescape")
+    return hashlib.blake2b(text, digest_size=16).hexdigest()

@@ -1,0 +1,172 @@
+"""The evaluate stage: retrieval and clusters against the truth, where the data set knows it."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from pydantic import Field
+
+from infra.compute.protocol import Compute
+from infra.tracking.protocol import Tracker
+from reid_core.data.images import load_images
+from reid_core.data.manifest import Manifest, read_manifest
+from reid_core.evaluation.agreement import agreement
+from reid_core.evaluation.ranked_lists import RankedLists, choose_queries, draw_ranked_lists, ranked_lists
+from reid_core.evaluation.ranking import Ranking, Side, evaluate_ranking
+from reid_core.seeds import generator_for
+from stages.clustering import read_pseudo_labels
+from stages.embedding import embed_images
+from stages.stage import Stage, StageConfig
+from stages.truth import can_rank, image_paths, labelled_side, train_people
+
+# Row of the table, stage that wrote the weights, file. The last one is the headline.
+_ENCODERS = (
+    ("untrained", "identity", "untrained.safetensors"),
+    ("identity", "identity", "identity.safetensors"),
+    ("joint", "joint", "identity.safetensors"),
+)
+
+
+class EvaluateConfig(StageConfig):
+    """Retrieval of the test people."""
+
+    list_length: int = Field(10, ge=1, le=100, description="Gallery images of a ranked list (ours).")
+    num_queries_shown: int = Field(8, ge=1, le=100, description="Queries of each picture of ranked lists (ours).")
+    seed: int = Field(0, ge=0, lt=2**31, description="Draws the random queries of the pictures.")
+
+
+def run(config: EvaluateConfig, inputs: Mapping[str, Path], out_dir: Path, compute: Compute, tracker: Tracker) -> None:
+    """Write ``metrics.json``; with identities and cameras also ``rankings.parquet`` and pictures."""
+    manifest = read_manifest(inputs["data"] / "manifest.parquet")
+    metrics: dict[str, Any] = {
+        "dataset": manifest.info["dataset"],
+        "version": manifest.info["version"],
+        "rows": [],
+        "clusters": _clusters(manifest, inputs),
+        "skipped": why_skipped(manifest),
+    }
+    if metrics["skipped"] is None:
+        tables = []
+        for name, stage, file in _ENCODERS:
+            query, gallery = _embed_sides(manifest, inputs[stage] / file, compute, name)
+            ranking = evaluate_ranking(query, gallery)
+            lists = ranked_lists(query, gallery, length=config.list_length)
+            metrics["rows"].append(_row(name, ranking))
+            tables.append(_rankings_table(name, manifest, ranking, lists))
+        pq.write_table(pa.concat_tables(tables), out_dir / "rankings.parquet")
+        _draw_lists(config, manifest, ranking, lists, out_dir / "pictures")
+    (out_dir / "metrics.json").write_text(json.dumps(metrics, indent=1))
+    _summarise(metrics, out_dir, tracker)
+
+
+STAGE = Stage("evaluate", 1, EvaluateConfig, ("data", "identity", "cluster", "joint"), run)
+
+
+def why_skipped(manifest: Manifest) -> str | None:
+    """Return one sentence on why retrieval cannot be measured, or None when it can."""
+    if can_rank(manifest):
+        return None
+    missing = [split for split in ("query", "gallery") if not len(manifest.split(split))]
+    if missing:
+        return f"Evaluation was skipped: the data set has no {' and no '.join(missing)} images with known people."
+    return "Evaluation was skipped: the names of the query and gallery images do not say person and camera."
+
+
+def _embed_sides(manifest: Manifest, weights: Path, compute: Compute, name: str) -> tuple[Side, Side]:
+    height, width = manifest.info["image_size"]
+    query, gallery = manifest.split("query"), manifest.split("gallery")
+    paths = [*image_paths(query), *image_paths(gallery)]
+    features = torch.from_numpy(
+        embed_images(weights, paths, (height, width), compute, description=f"Embedding test images, {name}")
+    )
+    return labelled_side(query, features[: len(query)]), labelled_side(gallery, features[len(query) :])
+
+
+def _row(name: str, ranking: Ranking) -> dict[str, Any]:
+    return {
+        "encoder": name,
+        "mAP": 100 * ranking.mean_ap,
+        **{f"rank{rank}": 100 * share for rank, share in ranking.cmc.items()},
+        "mINP": 100 * ranking.mean_inp,
+        "num_queries": ranking.num_queries,
+        "skipped_queries": ranking.num_skipped,
+    }
+
+
+def _clusters(manifest: Manifest, inputs: Mapping[str, Path]) -> list[dict[str, Any]]:
+    people = train_people(manifest)
+    image_ids = manifest.split("train").table["image_id"].to_pylist()
+    rows = []
+    for stage in ("cluster", "joint"):
+        files = sorted((inputs[stage] / "pseudo_labels").glob("epoch-*.parquet"))
+        if not files:
+            continue
+        names, labels = read_pseudo_labels(files[-1])
+        assert list(names) == image_ids, f"{files[-1]} does not belong to this manifest"
+        found = None if people is None else agreement(labels, people)
+        rows.append(
+            {
+                "stage": stage,
+                "num_clusters": int(labels.max(initial=-1)) + 1,
+                "num_outliers": int((labels < 0).sum()),
+                "ari": found and found.ari,
+                "nmi": found and found.nmi,
+            }
+        )
+    return rows
+
+
+def _rankings_table(name: str, manifest: Manifest, ranking: Ranking, lists: RankedLists) -> pa.Table:
+    query_ids = np.array(manifest.split("query").table["image_id"].to_pylist())
+    gallery_ids = np.array(manifest.split("gallery").table["image_id"].to_pylist())
+    rows, ranks = np.nonzero(lists.gallery >= 0)
+    return pa.table(
+        {
+            "encoder": [name] * len(rows),
+            "query_id": query_ids[rows],
+            "rank": pa.array(ranks + 1, pa.int32()),
+            "gallery_id": gallery_ids[lists.gallery[rows, ranks]],
+            "similarity": lists.similarity[rows, ranks],
+            "match": lists.match[rows, ranks],
+            # Null where the query has no true match in another camera.
+            "average_precision": pa.array(ranking.average_precision[rows], from_pandas=True),
+        }
+    )
+
+
+def _draw_lists(config: EvaluateConfig, manifest: Manifest, ranking: Ranking, lists: RankedLists, folder: Path) -> None:
+    size = (manifest.info["image_size"][0], manifest.info["image_size"][1])
+    query, gallery = manifest.split("query"), manifest.split("gallery")
+    query_paths, gallery_paths = image_paths(query), image_paths(gallery)
+    query_cameras, gallery_cameras = (side.table["camera_id"].to_numpy() for side in (query, gallery))
+    generator = generator_for(config.seed, "evaluate", "random queries")
+    folder.mkdir(parents=True, exist_ok=True)
+    chosen = choose_queries(ranking.average_precision, config.num_queries_shown, generator)
+    for kind, rows in chosen.items():
+        listed = [lists.gallery[row][lists.gallery[row] >= 0] for row in rows]
+        picture = draw_ranked_lists(
+            load_images([query_paths[row] for row in rows], size),
+            [load_images([gallery_paths[i] for i in one], size) for one in listed],
+            match=lists.match[rows],
+            cameras=(query_cameras[rows], [gallery_cameras[one] for one in listed]),
+            titles=[f"average precision {100 * ranking.average_precision[row]:.0f} %" for row in rows],
+        )
+        picture.save(folder / f"ranked-lists-{kind}.png")
+
+
+def _summarise(metrics: Mapping[str, Any], out_dir: Path, tracker: Tracker) -> None:
+    summary: dict[str, Any] = {}
+    for row in metrics["rows"]:
+        summary |= {f"{row['encoder']}/{name}": value for name, value in row.items() if name != "encoder"}
+    for row in metrics["clusters"]:
+        found = {name: value for name, value in row.items() if name != "stage" and value is not None}
+        summary |= {f"{row['stage']}/{name}": value for name, value in found.items()}
+    tracker.log_metrics(summary)
+    if metrics["skipped"]:
+        summary["skipped"] = metrics["skipped"]
+    (out_dir / "summary.json").write_text(json.dumps(summary, indent=1))
