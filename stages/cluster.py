@@ -76,7 +76,7 @@ def run(
         "note": found.note,
     }
     (out_dir / "summary.json").write_text(json.dumps(summary, indent=1))
-    tracker.log_metrics({name: float(value) for name, value in summary.items() if not isinstance(value, str)})
+    tracker.log_metrics({name: value for name, value in summary.items() if isinstance(value, int | float)})
 
 
 STAGE = Stage("cluster", 1, ClusterStageConfig, ("data", "identity"), run)
