@@ -73,7 +73,7 @@ class MlflowTracker:
                 self._send_or_keep()
 
     def log_file(self, path: Path, folder: str) -> None:
-        """Copy a file into ``folder`` of the stage's artifacts; left to the end of the stage when the server is away."""
+        """Copy a file into ``folder`` of the stage's artifacts; the end of the stage stores it in any case."""
         with self._lock:
             if time.monotonic() < self._silent_until:
                 return

@@ -49,8 +49,8 @@ def check_store(uri: str) -> None:
     scheme = urlparse(uri).scheme
     if scheme in ("", "file"):
         raise UserError(
-            f'MLFLOW_TRACKING_URI should be a server (http://...) or a database (sqlite:///...), but is "{uri}": MLflow '
-            "no longer writes to plain folders; unset it to use the home of genvar"
+            f'MLFLOW_TRACKING_URI should be a server (http://...) or a database (sqlite:///...), but is "{uri}": '
+            "MLflow no longer writes to plain folders; unset it to use the home of genvar"
         )
     if scheme not in ("http", "https"):
         return
@@ -77,6 +77,17 @@ class RunStore:
 
     def __init__(self, home: Home, uri: str, experiment: str) -> None:
         self.home, self.uri, self.experiment = home, uri, experiment
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the store is a server, which can go away and come back."""
+        return self.uri.startswith(("http://", "https://"))
+
+    def is_outage(self, error: Exception) -> bool:
+        """Whether an error says that the store did not answer."""
+        from mlflow.exceptions import MlflowException
+
+        return isinstance(error, (MlflowException, OSError))
 
     def exists(self) -> bool:
         """Whether there is a store to look into, so that a dry run need not create one."""
@@ -150,10 +161,6 @@ class RunStore:
         self._client.update_run(run_id, status="RUNNING")
         return True
 
-    def log_params(self, run_id: str, params: Mapping[str, str]) -> None:
-        """Log parameters of a run."""
-        self._log_params(run_id, params)
-
     def tag(self, run_id: str, key: str, value: str) -> None:
         """Set a tag of a run."""
         self._client.set_tag(run_id, key, value)
@@ -196,7 +203,7 @@ class RunStore:
         from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
         mlflow.set_tracking_uri(self.uri)
-        monitor = SystemMetricsMonitor(run_id, sampling_interval=5, samples_before_logging=2)
+        monitor: Any = SystemMetricsMonitor(run_id, sampling_interval=5, samples_before_logging=2)  # type: ignore[no-untyped-call]
         monitor.start()
         try:
             yield
@@ -248,7 +255,7 @@ def _is_alive(tags: Mapping[str, str]) -> bool:
 
     try:
         pid, started = json.loads(tags["genvar.process"])
-        return abs(psutil.Process(pid).create_time() - started) < 1.0
+        return bool(abs(psutil.Process(pid).create_time() - started) < 1.0)
     except (psutil.NoSuchProcess, KeyError, ValueError):
         return False
 

@@ -1,0 +1,210 @@
+"""From a preset, a file and overrides to one checked configuration for every stage."""
+
+import difflib
+import importlib
+import json
+import types
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from reid_core.errors import UserError
+from stages.stage import Stage, StageConfig
+
+Sections = dict[str, dict[str, Any]]
+
+
+def configure(
+    stages: Sequence[Stage],
+    preset: Mapping[str, StageConfig],
+    *,
+    file: Mapping[str, Any] | None = None,
+    overrides: Sequence[tuple[str, Any]] = (),
+    seed: int | None = None,
+) -> dict[str, StageConfig]:
+    """Resolve the configuration of every stage; what comes later wins.
+
+    Args:
+        stages: All of them.
+        preset: Stage name to configuration; a stage's defaults (the published values) where it has none.
+        file: Sections of a configuration file.
+        overrides: Dotted keys and values, such as ``("joint.num_epochs", 3)``.
+        seed: Of every stage that has a ``seed`` of its own.
+
+    Returns:
+        Stage name to configuration, all of them valid.
+    """
+    sections = {stage.name: preset[stage.name].model_dump() if stage.name in preset else {} for stage in stages}
+    classes = {stage.name: stage.config for stage in stages}
+    keys = all_keys(classes)
+    _merge(sections, dict(file or {}), keys)
+    if seed is not None:
+        for stage in stages:
+            if "seed" in stage.config.model_fields:
+                sections[stage.name]["seed"] = seed
+    for key, value in overrides:
+        set_key(sections, key, value, keys)
+    return {name: _validated(name, classes[name], section, keys) for name, section in sections.items()}
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """Split ``key=value``; the value is read as YAML, so that numbers, lists and ``null`` are what they look like."""
+    key, sign, value = text.partition("=")
+    if not sign or not key.strip():
+        raise UserError(f'an override looks like joint.num_epochs=3, but "{text}" came; see genvar pipeline --help')
+    try:
+        return key.strip(), yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise UserError(f'the value of the override "{text}" cannot be read; put quotes around it') from error
+
+
+def read_config_file(path: Path) -> dict[str, Any]:
+    """Read a configuration file: YAML, JSON or TOML, by the end of its name."""
+    try:
+        text = path.read_text()
+        if path.suffix == ".toml":
+            content: Any = _read_toml(text)
+        elif path.suffix == ".json":
+            content = json.loads(text)
+        else:
+            content = yaml.safe_load(text)
+    except OSError as error:
+        raise UserError(f"the configuration file {path} cannot be read ({error.strerror}); check --config") from error
+    except (ValueError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"the configuration file {path} is not valid ({reason}); correct it") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise UserError(f"the configuration file {path} should hold a section a stage, but holds {type(content)}")
+    return content
+
+
+def all_keys(classes: Mapping[str, type[BaseModel]]) -> list[str]:
+    """Return every dotted key that can be set."""
+    return [f"{name}.{key}" for name, model in classes.items() for key in _model_keys(model)]
+
+
+def unknown_key(key: str, keys: Iterable[str]) -> UserError:
+    """Return the error for a key that does not exist; it names the nearest one."""
+    keys = list(keys)
+    leaf = key.rsplit(".", 1)[-1]
+    same_leaf = [known for known in keys if known.rsplit(".", 1)[-1] == leaf]
+    near = difflib.get_close_matches(key, keys, n=1, cutoff=0.5)
+    leaves = {known.rsplit(".", 1)[-1]: known for known in reversed(keys)}
+    near_leaf = [leaves[match] for match in difflib.get_close_matches(leaf, leaves, n=1, cutoff=0.5)]
+    nearest = (near if near and near[0] in same_leaf else []) or same_leaf or near or near_leaf
+    hint = f"did you mean {nearest[0]}?" if nearest else "genvar pipeline --dry-run lists all of them"
+    return UserError(f'there is no configuration key "{key}"; {hint}')
+
+
+def set_key(sections: Sections, key: str, value: Any, keys: Sequence[str]) -> None:
+    """Set one dotted key of the sections, which must exist."""
+    parents = [known for known in keys if key.startswith(known + ".")]
+    if key not in keys and not any(_is_table(sections, parent) for parent in parents):
+        if any(known.startswith(key + ".") for known in keys):
+            raise UserError(f'"{key}" is a group of settings; set one of them, such as {_below(key, keys)}')
+        raise unknown_key(key, keys)
+    *path, leaf = key.split(".")
+    section: Any = sections
+    for name in path:
+        section = section.setdefault(name, {})
+    section[leaf] = value
+
+
+def flat(configs: Mapping[str, StageConfig]) -> dict[str, str]:
+    """Return the configuration under dotted names, as text."""
+    dumped = {name: config.model_dump(mode="json") for name, config in configs.items()}
+    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in _flat("", dumped)}
+
+
+def _flat(prefix: str, value: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
+    for key, item in value.items():
+        if isinstance(item, dict) and item:
+            yield from _flat(f"{prefix}{key}.", item)
+        else:
+            yield f"{prefix}{key}", item
+
+
+def _merge(sections: Sections, file: dict[str, Any], keys: Sequence[str]) -> None:
+    for name, section in file.items():
+        if name not in sections:
+            raise unknown_key(name, [*sections, *keys])
+        if not isinstance(section, dict):
+            raise UserError(f'the section "{name}" of the configuration file should hold settings, but is {section!r}')
+        for key, value in _leaves(name, section, keys):
+            set_key(sections, key, value, keys)
+
+
+def _leaves(prefix: str, section: Mapping[str, Any], keys: Sequence[str]) -> Iterable[tuple[str, Any]]:
+    for name, value in section.items():
+        key = f"{prefix}.{name}"
+        if isinstance(value, dict) and any(known.startswith(key + ".") for known in keys):
+            yield from _leaves(key, value, keys)
+        else:
+            yield key, value
+
+
+def _model_keys(model: type[BaseModel]) -> Iterable[str]:
+    for name, field in model.model_fields.items():
+        if (nested := _nested(field.annotation)) is not None:
+            yield from (f"{name}.{key}" for key in _model_keys(nested))
+        else:
+            yield name
+
+
+def _nested(annotation: Any) -> type[BaseModel] | None:
+    """Return the model inside an annotation such as ``Model`` or ``Model | None``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        found = [model for part in typing.get_args(annotation) if (model := _nested(part)) is not None]
+        return found[0] if found else None
+    return None
+
+
+def _is_table(sections: Sections, key: str) -> bool:
+    value: Any = sections
+    for name in key.split("."):
+        value = value.get(name) if isinstance(value, dict) else None
+    return isinstance(value, dict)
+
+
+def _below(key: str, keys: Sequence[str]) -> str:
+    return next(known for known in keys if known.startswith(key + "."))
+
+
+def _validated(name: str, model: type[StageConfig], section: dict[str, Any], keys: Sequence[str]) -> StageConfig:
+    try:
+        return model.model_validate(section)
+    except ValidationError as error:
+        problems = error.errors()
+        first = problems[0]
+        key = ".".join([name, *(str(part) for part in first["loc"])])
+        if first["type"] == "extra_forbidden":
+            raise unknown_key(key, keys) from error
+        more = f" ({len(problems) - 1} more problems)" if len(problems) > 1 else ""
+        raise UserError(f"{key}: {_sentence(first)}{more}") from error
+
+
+def _sentence(problem: ErrorDetails) -> str:
+    """Turn pydantic's "Input should be ..." into what was wanted and what came."""
+    if problem["type"] == "missing":
+        return "a value is wanted, but none came; set it"
+    message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "should be")
+    if isinstance(problem["input"], dict):
+        return f"{message}; correct it"
+    return f"{message}, but {problem['input']!r} came; correct it"
+
+
+def _read_toml(text: str) -> Any:
+    try:
+        tomllib = importlib.import_module("tomllib")
+    except ModuleNotFoundError as error:
+        raise ValueError("TOML needs Python 3.11 or newer; write it as YAML") from error
+    return tomllib.loads(text)

@@ -1,0 +1,46 @@
+"""The fingerprint of a stage: equal when its results would be."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from stages.stage import Stage, StageConfig
+
+# How many processes share the work; the results do not depend on it.
+_EXECUTION_FIELDS = frozenset({"num_workers"})
+
+# Neither draws on torch's nondeterministic kernels, so that they need not run again for the deterministic mode.
+_ALWAYS_DETERMINISTIC = frozenset({"data", "mesh"})
+
+
+def fingerprint(
+    stage: Stage, config: StageConfig, inputs: Mapping[str, str], *, content: str | None, deterministic: bool
+) -> str:
+    """Return the fingerprint of one stage.
+
+    Args:
+        stage: Name and version count.
+        config: Resolved; fields that only say where the work runs do not count.
+        inputs: Fingerprints of the stages it reads, by name.
+        content: Digest of what the stage reads from outside of the pipeline.
+        deterministic: Whether the deterministic mode is on.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    facts = {
+        "stage": stage.name,
+        "version": stage.version,
+        "config": _results_only(config.model_dump(mode="json")),
+        "inputs": dict(inputs),
+        "content": content,
+        "deterministic": deterministic and stage.name not in _ALWAYS_DETERMINISTIC,
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _results_only(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _results_only(item) for key, item in value.items() if key not in _EXECUTION_FIELDS}
+    return value

@@ -1,0 +1,73 @@
+"""Which stages there are, in which order, and what a run of them would do."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from pipeline.fingerprint import fingerprint
+from reid_core.errors import UserError
+from stages.stage import Stage, StageConfig
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Stages with their configurations and fingerprints.
+
+    Attributes:
+        stages: In the order they run.
+        configs: Stage name to resolved configuration.
+        fingerprints: Stage name to fingerprint.
+        again: Names of stages that run even where a finished run could serve.
+        deterministic: Whether the deterministic mode is on.
+    """
+
+    stages: tuple[Stage, ...]
+    configs: Mapping[str, StageConfig]
+    fingerprints: Mapping[str, str]
+    again: frozenset[str]
+    deterministic: bool
+
+
+def make_plan(
+    stages: tuple[Stage, ...],
+    configs: Mapping[str, StageConfig],
+    contents: Mapping[str, Callable[[], str]],
+    *,
+    first: str | None = None,
+    last: str | None = None,
+    force: tuple[str, ...] = (),
+    deterministic: bool = False,
+) -> Plan:
+    """Work out what to run.
+
+    Args:
+        stages: All of them.
+        configs: Stage name to resolved configuration.
+        contents: For stages that read from outside of the pipeline: the digest of what they read.
+        first: This stage and every later one run again.
+        last: No stage after this one runs.
+        force: These stages run again, and with them the ones that read them.
+        deterministic: Whether the deterministic mode is on.
+
+    Returns:
+        The plan; nothing is written.
+    """
+    names = [stage.name for stage in stages]
+    for option, name in (("--from", first), ("--until", last), *(("--force", name) for name in force)):
+        if name is not None and name not in names:
+            raise UserError(f'{option} wants one of {", ".join(names)}, but got "{name}"')
+    if first is not None and last is not None and names.index(first) > names.index(last):
+        raise UserError(f"--from {first} comes after --until {last}; swap them")
+    chosen = stages[: names.index(last) + 1] if last is not None else stages
+    again = set(force) | set(names[names.index(first) :] if first is not None else ())
+    prints: dict[str, str] = {}
+    for stage in chosen:
+        if again & set(stage.needs):
+            again.add(stage.name)
+        prints[stage.name] = fingerprint(
+            stage,
+            configs[stage.name],
+            {name: prints[name] for name in stage.needs},
+            content=contents[stage.name]() if stage.name in contents else None,
+            deterministic=deterministic,
+        )
+    return Plan(chosen, configs, prints, frozenset(again), deterministic)

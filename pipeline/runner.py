@@ -1,0 +1,210 @@
+"""Running a plan: reuse what is finished, continue what was killed, run the rest."""
+
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TypeVar
+
+from infra.compute.protocol import Compute
+from infra.home import Home, check_home
+from infra.tracking.store import COMPLETION_MARKER, FinishedRun, RunStore, wait_for_store
+from pipeline.config import flat
+from pipeline.plan import Plan
+from pipeline.provenance import git_commit, package_versions
+from pipeline.workplace import Workplace, locked, write_marker
+from reid_core.errors import UserError
+from stages.stage import Stage
+
+_log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+# How long results wait for a server that went away before the pipeline gives up (they are kept on disk).
+_SECONDS_FOR_SERVER = 300.0
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """What became of one stage.
+
+    Attributes:
+        name: Of the stage.
+        reused: Whether a finished run served.
+        seconds: That this command spent on it.
+        run_id: MLflow run that holds its artifacts.
+        folder: Its artifacts.
+    """
+
+    name: str
+    reused: bool
+    seconds: float
+    run_id: str
+    folder: Path
+
+
+def run_plan(plan: Plan, home: Home, store: RunStore, compute: Compute, tags: Mapping[str, str]) -> list[StageResult]:
+    """Run every stage of a plan, under one parent run.
+
+    Args:
+        plan: What to run.
+        home: Where stages are worked on.
+        store: Where results are stored and found again.
+        compute: Where stages run; asked for nothing when every stage is reused.
+        tags: Of the parent run.
+
+    Returns:
+        One result a stage, in order.
+    """
+    check_home(home)
+    home.root.mkdir(parents=True, exist_ok=True)
+    store.close_orphans()
+    params = flat({stage.name: plan.configs[stage.name] for stage in plan.stages})
+    parent = store.start("pipeline", params=params, tags={**_tags(), **tags}, parent=None)
+    results: dict[str, StageResult] = {}
+    with _ended_by_outcome(store, parent):
+        finished = store.find_finished({n: p for n, p in plan.fingerprints.items() if n not in plan.again})
+        for stage in plan.stages:
+            start = time.monotonic()
+            run = finished.get(stage.name)
+            reused = run is not None
+            if run is None:
+                inputs = {name: results[name].folder for name in stage.needs}
+                run, reused = _Work(plan, home, store, compute, parent, stage).run(inputs)
+            folder = store.artifacts_dir(run)
+            results[stage.name] = StageResult(stage.name, reused, time.monotonic() - start, run.run_id, folder)
+            if reused:
+                _log.info("%s: reused", stage.name)
+                store.tag(parent, f"reused.{stage.name}", run.run_id)
+    return list(results.values())
+
+
+@dataclass(frozen=True)
+class _Work:
+    """One stage that has to run."""
+
+    plan: Plan
+    home: Home
+    store: RunStore
+    compute: Compute
+    parent: str
+    stage: Stage
+
+    @property
+    def fingerprint(self) -> str:
+        return self.plan.fingerprints[self.stage.name]
+
+    def run(self, inputs: Mapping[str, Path]) -> tuple[FinishedRun, bool]:
+        """Run the stage; or reuse it after all, when another process finished it in the meantime."""
+        name = self.stage.name
+        place = Workplace(self.home.work / f"{name}-{self.fingerprint[:16]}")
+        waited: list[str] = []
+
+        def wait(holder: str) -> None:
+            _log.info("%s: %s works on it; waiting", name, holder)
+            waited.append(holder)
+
+        with locked(place.folder, wait):
+            if waited and (run := self.store.find_finished({name: self.fingerprint}).get(name)) is not None:
+                return run, True
+            check_home(self.home)
+            place.open()
+            run_id = self._open_run(place)
+            with _ended_by_outcome(self.store, run_id, done=False):
+                if (place.out_dir / COMPLETION_MARKER).is_file():
+                    _log.info("%s: complete already, storing its results", name)
+                else:
+                    self._run_stage(place, run_id, inputs)
+                self._persist(lambda: self._store_results(place, run_id))
+            place.clear()
+            return self.store.finished(run_id), False
+
+    def _open_run(self, place: Workplace) -> str:
+        name = self.stage.name
+        if (known := place.run_id) is not None and self._persist(lambda: self.store.resume(known, self.parent)):
+            _log.info("%s: continuing where an earlier command stopped", name)
+            return known
+        tags = {**_tags(), "stage": name, "stage.version": str(self.stage.version), "fingerprint": self.fingerprint}
+        params = flat({name: self.plan.configs[name]})
+        run_id = self._persist(lambda: self.store.start(name, params=params, tags=tags, parent=self.parent))
+        place.remember_run(run_id)
+        return run_id
+
+    def _run_stage(self, place: Workplace, run_id: str, inputs: Mapping[str, Path]) -> None:
+        name, config = self.stage.name, self.plan.configs[self.stage.name]
+        _log.info("%s: running", name)
+        started, start = _now(), time.monotonic()
+        tracker = self.store.tracker(run_id, place.journal_dir)
+        try:
+            with self.store.system_metrics(run_id):
+                self.stage.run(config, inputs, place.out_dir, self.compute, tracker)
+        finally:
+            tracker.flush()
+        facts = {
+            "stage": name,
+            "version": self.stage.version,
+            "fingerprint": self.fingerprint,
+            "config": config.model_dump(mode="json"),
+            "inputs": {need: self.plan.fingerprints[need] for need in self.stage.needs},
+            "deterministic": self.plan.deterministic,
+            "seconds": round(time.monotonic() - start, 2),
+            "started": started,
+            "finished": _now(),
+            "run_id": run_id,
+            "packages": package_versions(),
+            "git_commit": git_commit(),
+        }
+        write_marker(place.out_dir / COMPLETION_MARKER, facts)
+        _log.info("%s: done in %.1f s", name, time.monotonic() - start)
+
+    def _store_results(self, place: Workplace, run_id: str) -> None:
+        self.store.tracker(run_id, place.journal_dir).replay()
+        self.store.upload(run_id, place.out_dir)
+        seconds = json.loads((place.out_dir / COMPLETION_MARKER).read_text())["seconds"]
+        self.store.tag(run_id, "seconds", str(seconds))
+        # The run counts as finished from here on, so this comes last.
+        self.store.end(run_id, "FINISHED")
+
+    def _persist(self, action: Callable[[], T]) -> T:
+        """Do something that needs the server, waiting a while for one that went away."""
+        while True:
+            try:
+                return action()
+            except Exception as error:
+                if not self.store.is_remote or not self.store.is_outage(error):
+                    raise
+                _log.warning("%s: the MLflow server at %s is away; waiting for it", self.stage.name, self.store.uri)
+                if not wait_for_store(self.store.uri, _SECONDS_FOR_SERVER):
+                    raise UserError(
+                        f"the MLflow server at {self.store.uri} stopped answering; what the {self.stage.name} stage has "
+                        f"done is kept in {self.home.work}, and the same command continues once the server is back"
+                    ) from error
+
+
+@contextmanager
+def _ended_by_outcome(store: RunStore, run_id: str, *, done: bool = True) -> Iterator[None]:
+    """Close a run when its block ends: FINISHED (unless the block does so itself), FAILED, or KILLED."""
+    try:
+        yield
+    except BaseException as error:
+        try:
+            store.end(run_id, "FAILED" if isinstance(error, Exception) else "KILLED")
+        except Exception as second:  # noqa: BLE001 - the first error is the one to show
+            _log.debug("run %s could not be closed: %s", run_id, second)
+        raise
+    if done:
+        store.end(run_id, "FINISHED")
+
+
+def _tags() -> dict[str, str]:
+    versions = package_versions()
+    tags = {"genvar.version": versions.get("genvar", "unknown"), "genvar.commit": git_commit() or "unknown"}
+    return tags | {f"package.{name}": version for name, version in versions.items() if name != "genvar"}
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")

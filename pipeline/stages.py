@@ -1,0 +1,32 @@
+"""The pipeline: a plain tuple of stages, and the checks of its entrance."""
+
+from collections.abc import Callable, Mapping
+
+from pydantic import BaseModel
+
+from stages import cluster, data, evaluate, generator, identity, joint, mesh, report
+from stages.stage import Stage
+
+STAGES: tuple[Stage, ...] = (
+    data.STAGE,
+    mesh.STAGE,
+    identity.STAGE,
+    generator.STAGE,
+    cluster.STAGE,
+    joint.STAGE,
+    evaluate.STAGE,
+    report.STAGE,
+)
+
+
+def check_data(config: BaseModel) -> None:
+    """Refuse a data set that is unknown or not there, before any work."""
+    assert isinstance(config, data.DataConfig)
+    data.check(config)
+
+
+def contents(configs: Mapping[str, BaseModel]) -> dict[str, Callable[[], str]]:
+    """Return, for the stage that reads from outside of the pipeline, the digest of what it reads."""
+    config = configs["data"]
+    assert isinstance(config, data.DataConfig)
+    return {"data": lambda: data.content_digest(config)}
