@@ -47,19 +47,19 @@ def draw_camera(seed: int, camera_id: int, num_cameras: int) -> SurveillanceCame
     random = np.random.default_rng(derive_seed(seed, "camera", camera_id))
     turn = 360.0 * np.random.default_rng(derive_seed(seed, "sides")).random()
     # Warm and cold casts alternate, so that neighbours never agree by chance.
-    warmth = (1 if camera_id % 2 else -1) * random.uniform(0.08, 0.22)
-    green = random.uniform(-0.08, 0.08)
+    warmth = (1 if camera_id % 2 else -1) * random.uniform(0.01, 0.06)
+    green = random.uniform(-0.02, 0.02)
     return SurveillanceCamera(
         side_deg=float((turn + 360.0 * camera_id / num_cameras) % 360.0),
         elevation_deg=float(random.uniform(2.0, 22.0)),
         gains=(float(1 + warmth), float(1 + green), float(1 - warmth)),
-        gamma=float(random.choice([0.75, 0.9, 1.15, 1.4])),
-        contrast=float(random.uniform(0.7, 1.1)),
+        gamma=float(random.uniform(0.92, 1.12)),
+        contrast=float(random.uniform(0.9, 1.1)),
         blur=float(random.uniform(0.35, 0.9)),
         noise=float(random.uniform(0.01, 0.035)),
         quality=int(random.integers(45, 90)),
         light_deg=float(random.uniform(-75.0, 75.0)),
-        occlusion=float(random.uniform(0.05, 0.25)),
+        occlusion=float(random.uniform(0.03, 0.15)),
     )
 
 
@@ -75,8 +75,8 @@ def develop(picture: Array, camera: SurveillanceCamera, random: np.random.Genera
         8-bit RGB.
     """
     scale = picture.shape[0] / 128.0
-    exposure = float(np.exp(random.normal(0.0, 0.16)))
-    gains = np.asarray(camera.gains) * np.exp(random.normal(0.0, 0.03, size=3))
+    exposure = float(np.exp(random.normal(0.0, 0.08)))
+    gains = np.asarray(camera.gains) * np.exp(random.normal(0.0, 0.015, size=3))
     light = np.clip(picture * exposure * gains, 0.0, 1.5) ** camera.gamma
     light = (light - 0.45) * camera.contrast + 0.45
     blur = camera.blur * scale * random.uniform(0.8, 1.4)

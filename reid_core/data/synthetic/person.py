@@ -83,7 +83,7 @@ def draw_person(seed: int, person_id: int) -> Person:
     female = random.random() < 0.5
     gender = random.uniform(0.75, 1.0) if female else random.uniform(0.0, 0.25)
     # Gender 0 is male and 1 female in the body model; ages 0.5 to 0.9 are grown up.
-    phenotype = (gender, random.uniform(0.5, 0.85), *random.uniform([0.3, 0.15, 0.3, 0.3], [0.8, 0.95, 0.8, 0.8]))
+    phenotype = (gender, random.uniform(0.5, 0.85), *random.uniform([0.3, 0.4, 0.3, 0.3], [0.8, 1.0, 0.8, 0.8]))
     top = _pick(random, TOPS)
     return Person(
         phenotype=tuple(float(value) for value in phenotype),

@@ -26,6 +26,7 @@ Array = NDArray[np.float32]
 SUPERSAMPLING = 2
 PREFERRED_SHARE = 0.9  # of a camera's pictures show its own side
 SIDE_SPREAD_DEG = 50.0
+MAX_STRETCH = 1.4
 
 
 @dataclass(frozen=True)
@@ -91,12 +92,13 @@ def _frame(
         elevations.append(camera.elevation_deg + random.uniform(-2.0, 2.0))
     azimuth, elevation = torch.tensor(azimuths), torch.tensor(elevations)
     right, up, _ = view(vertices, azimuth, elevation).unbind(-1)  # (P, V)
-    fill = torch.tensor([random.uniform(0.84, 0.98) for random in randoms])
-    shift_x = torch.tensor([random.uniform(-0.06, 0.06) for random in randoms])
-    shift_y = torch.tensor([random.uniform(-0.02, 0.02) for random in randoms])
+    fill = torch.tensor([random.uniform(0.90, 0.99) for random in randoms])
+    shift_x = torch.tensor([random.uniform(-0.04, 0.04) for random in randoms])
+    shift_y = torch.tensor([random.uniform(-0.012, 0.012) for random in randoms])
     tall, wide = up.amax(1) - up.amin(1), right.amax(1) - right.amin(1)
-    scale_y = torch.minimum(fill / tall, 0.97 / (wide * aspect))
-    scale_x = scale_y * aspect
+    scale_y = fill / tall
+    # Boxes are drawn around people and resized to one shape: slim views are stretched, wide strides squeezed.
+    scale_x = torch.minimum(scale_y * aspect * MAX_STRETCH, 0.94 / wide)
     center_x = 0.5 + shift_x - scale_x * (right.amax(1) + right.amin(1)) / 2
     center_y = 0.5 + shift_y + scale_y * (up.amax(1) + up.amin(1)) / 2
     return Cameras(azimuth, elevation, scale_x, scale_y, center_x, center_y)

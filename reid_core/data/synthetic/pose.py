@@ -18,7 +18,7 @@ def draw_pose(random: np.random.Generator) -> NDArray[np.float32]:
     phase = random.uniform(0.0, 2 * np.pi)
     stride = random.uniform(4.0, 26.0)
     swing = stride * random.uniform(0.6, 1.2)
-    bend = random.uniform(5.0, 30.0)
+    bend = random.uniform(0.0, 20.0)
     lowered = random.uniform(36.0, 44.0)
     moved = {
         # A leg swings about x (negative is forward); its knee bends most while it swings forward.

@@ -10,7 +10,7 @@ from reid_core.seeds import derive_seed
 
 Array = NDArray[np.float32]
 
-SCENES_PER_CAMERA = 4
+SCENES_PER_CAMERA = 6
 CANVAS = 3  # a scene is this many times as wide and high as a picture
 
 
@@ -26,7 +26,7 @@ def scene(seed: int, camera_id: int, index: int, height: int, width: int) -> Arr
     wall = _surface(random, rows, columns)
     floor = _surface(random, (rows - horizon) * 3.0, columns + (rows - horizon) * random.uniform(-0.6, 0.6)) * 0.9
     picture = np.where((rows > horizon)[..., None], floor, wall)
-    for _ in range(random.integers(2, 6)):
+    for _ in range(random.integers(1, 4)):
         _furnish(picture, random, rows, columns, horizon)
     picture *= 0.9 + 0.2 * clouds(random, size, cells=4)[..., None]
     return np.clip(picture, 0.0, 1.0).astype(np.float32)
@@ -74,8 +74,8 @@ def occlude(picture: Array, random: np.random.Generator) -> None:
 def _surface(random: np.random.Generator, rows: Array, columns: Array) -> Array:
     """A wall or floor: one of six materials, shape (H, W, 3)."""
     shape = np.broadcast_shapes(rows.shape, columns.shape)
-    base = random.uniform(0.25, 0.75) * random.uniform(0.82, 1.18, size=3)
-    other = np.clip(base * random.uniform(0.6, 1.35), 0.0, 1.0)
+    base = random.uniform(0.4, 0.65) * random.uniform(0.92, 1.08, size=3)
+    other = np.clip(base * random.uniform(0.75, 1.2), 0.0, 1.0)
     unit = random.uniform(0.10, 0.28)
     kind = random.integers(6)
     if kind == 0:  # bricks
@@ -97,7 +97,7 @@ def _surface(random: np.random.Generator, rows: Array, columns: Array) -> Array:
 
 def _furnish(picture: Array, random: np.random.Generator, rows: Array, columns: Array, horizon: float) -> None:
     """Add a door, a window, a sign or a hedge to the wall, in place."""
-    tint = random.uniform(0.1, 0.85) * random.uniform(0.7, 1.3, size=3)
+    tint = random.uniform(0.15, 0.8) * random.uniform(0.8, 1.2, size=3)
     left, wide = random.uniform(0.0, 1.4), random.uniform(0.08, 0.4)
     bottom = horizon - random.choice([0.0, 0.0, 0.25, 0.5])
     top = bottom - random.uniform(0.12, 0.7)
