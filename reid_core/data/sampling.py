@@ -36,7 +36,7 @@ def pk_batches(
     inside = (labels >= 0).nonzero().squeeze(1)
     if len(inside) == 0:
         raise UserError("every image is an outlier, nothing can be learned; raise clustering.eps")
-    members = [inside[labels[inside] == label] for label in labels[inside].unique().tolist()]
+    members = [inside[labels[inside] == label] for label in torch.unique(labels[inside]).tolist()]
     order = _cycled_permutations(len(members), num_batches * num_clusters, generator)
     rows = [_draw_members(members[cluster], num_images, generator, cameras) for cluster in order.tolist()]
     return torch.stack(rows).view(num_batches, num_clusters * num_images)
@@ -75,7 +75,7 @@ def _draw_members(members: Tensor, wanted: int, generator: torch.Generator, came
 def _turns(cameras: Tensor) -> Tensor:
     """Number the images of each camera: the first of every camera comes before the second of any."""
     turns = torch.zeros_like(cameras)
-    for camera in cameras.unique():
+    for camera in torch.unique(cameras):
         mine = cameras == camera
         turns[mine] = torch.arange(int(mine.sum()))
     return turns

@@ -52,7 +52,7 @@ class MomentumPrototypes:
             labels: Cluster of each feature, shape (B,).
         """
         features = features.detach()
-        for label in labels.unique().tolist():
+        for label in torch.unique(labels).tolist():
             members = features[labels == label]
             if self.update_by == "hardest":
                 target = members[(members @ self.rows[label]).argmin()]

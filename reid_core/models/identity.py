@@ -51,12 +51,15 @@ class IdentityEncoder(nn.Module):
         embedding_dim: D (and C).
     """
 
+    pixel_mean: Tensor
+    pixel_std: Tensor
+
     def __init__(self, arch: str = "resnet50") -> None:
         super().__init__()
         self.arch = arch
         self.backbone = _resnet(arch)
         self.embedding_dim = int(self.backbone.fc.in_features)
-        self.backbone.fc = nn.Identity()  # type: ignore[assignment]
+        self.backbone.fc = nn.Identity()
         _set_last_stride_one(self.backbone)
         self.neck = nn.BatchNorm1d(self.embedding_dim)
         self.neck.bias.requires_grad_(False)  # the neck only rescales, as in every peer

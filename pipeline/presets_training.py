@@ -1,0 +1,101 @@
+"""Settings of the three training stages for the presets; the paper's are the classes' defaults."""
+
+from stages.clustering import ClusterConfig
+from stages.generator import GeneratorConfig
+from stages.identity import AugmentConfig, IdentityConfig
+from stages.joint import ContrastConfig, JointConfig
+from stages.training import GenerationWeights, GeneratorOptimConfig
+
+# About 800 rendered images of 64 x 32 on two CPU cores. Ten images a person: short neighbour lists.
+_TINY_CLUSTERING = ClusterConfig(k1=10, k2=4, eps=0.55, min_samples=4)
+_TINY_GENERATOR_OPTIM = GeneratorOptimConfig(
+    lr=2e-3, discriminator_lr=5e-4, weight_decay=0.0, beta1=0.5, discriminator_every=2
+)
+_TINY_GENERATION = GenerationWeights(adversarial=0.3)
+
+
+def tiny_identity() -> IdentityConfig:
+    """Warm-up of a ten-layer encoder in about 100 seconds."""
+    return IdentityConfig(
+        arch="resnet10",
+        weights="none",
+        num_epochs=12,
+        iterations_per_epoch=25,
+        clusters_per_batch=16,
+        images_per_cluster=4,
+        lr_step_epochs=9,
+        augmentation=AugmentConfig(pad=3, jitter=0.3),
+        clustering=_TINY_CLUSTERING,
+        monitor_every=3,
+    )
+
+
+def tiny_generator() -> GeneratorConfig:
+    """Warm-up of a narrow generator in about 100 seconds."""
+    return GeneratorConfig(
+        channels=48,
+        num_blocks=2,
+        structure_norm="none",
+        discriminator_channels=16,
+        num_epochs=9,
+        batch_size=16,
+        adversarial_from_epoch=6,
+        weights=_TINY_GENERATION,
+        optim=_TINY_GENERATOR_OPTIM,
+        pictures_every=3,
+    )
+
+
+def tiny_joint() -> JointConfig:
+    """Joint training in about 150 seconds."""
+    return JointConfig(
+        num_epochs=8,
+        batch_size=16,
+        lr=3e-3,
+        lr_step_epochs=6,
+        contrast=ContrastConfig(),
+        weights=_TINY_GENERATION,
+        optim=_TINY_GENERATOR_OPTIM.model_copy(update={"lr": 5e-4}),
+        generator_every=2,
+        memory_refresh=True,
+        clustering=_TINY_CLUSTERING,
+        pictures_every=4,
+        monitor_every=2,
+    )
+
+
+def small_identity() -> IdentityConfig:
+    """Warm-up at 128 x 64 on one GPU."""
+    return IdentityConfig(
+        arch="resnet18",
+        weights="none",
+        num_epochs=40,
+        iterations_per_epoch=100,
+        images_per_cluster=8,
+        lr_step_epochs=20,
+        augmentation=AugmentConfig(pad=5, jitter=0.3),
+        clustering=ClusterConfig(k1=20, k2=6),
+    )
+
+
+def small_generator() -> GeneratorConfig:
+    """Generator warm-up at 128 x 64 on one GPU."""
+    return GeneratorConfig(
+        channels=96,
+        structure_norm="none",
+        discriminator_channels=32,
+        num_epochs=30,
+        adversarial_from_epoch=10,
+        weights=_TINY_GENERATION,
+        optim=_TINY_GENERATOR_OPTIM.model_copy(update={"lr": 1e-3}),
+    )
+
+
+def small_joint() -> JointConfig:
+    """Joint training at 128 x 64 on one GPU."""
+    return JointConfig(
+        lr=1e-3,
+        weights=_TINY_GENERATION,
+        optim=_TINY_GENERATOR_OPTIM.model_copy(update={"lr": 3e-4}),
+        clustering=ClusterConfig(k1=20, k2=6),
+    )

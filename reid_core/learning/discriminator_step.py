@@ -1,0 +1,42 @@
+"""One update of the discriminator.
+
+Letters: B real images, F generated ones, H x W pixels.
+"""
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+from reid_core.learning.distributed import average_gradients
+from reid_core.losses.adversarial import discern
+from reid_core.losses.gradient_penalty import r1_penalty
+from reid_core.losses.objective import weighted_sum
+from reid_core.models.discriminator import Discriminator
+
+
+def discriminator_step(
+    discriminator: Discriminator, optimiser: Optimizer, images: Tensor, fakes: Tensor, *, r1_weight: float
+) -> dict[str, Tensor]:
+    """Update the discriminator alone: generated images are constants here, the generator is left as it is.
+
+    Args:
+        discriminator: Dis, updated in place.
+        optimiser: Of the discriminator.
+        images: Real images, shape (B, 3, H, W).
+        fakes: Generated images, shape (F, 3, H, W).
+        r1_weight: Weight of the gradient penalty; 0 leaves it out.
+
+    Returns:
+        Unweighted loss terms, detached.
+    """
+    real = images.detach().clone().requires_grad_(r1_weight > 0)
+    scores = discriminator(real)
+    judged = discern(scores, real=True).mean() + discern(discriminator(fakes.detach()), real=False).mean()
+    terms: dict[str, Tensor] = {"discriminator": judged}
+    if r1_weight > 0:
+        terms["r1"] = r1_penalty(scores, real).mean()
+    loss = weighted_sum(terms, {"discriminator": 1.0, "r1": r1_weight})
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    average_gradients(discriminator.parameters())
+    optimiser.step()
+    return {name: term.detach() for name, term in terms.items()}

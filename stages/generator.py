@@ -1,0 +1,200 @@
+"""Generator warm-up: the identity encoder is frozen; S, G and Dis learn to paint people onto bodies."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from pydantic import Field
+
+from infra.compute.protocol import Compute, TrainContext
+from infra.tracking.protocol import Tracker
+from reid_core.data.sampling import shuffled_batches
+from reid_core.errors import UserError
+from reid_core.learning.distributed import own_slice
+from reid_core.learning.generation import GenerationBatch
+from reid_core.learning.generator_step import GenerationSettings, Networks, Optimisers, generator_step
+from reid_core.learning.guidance import draw_angles
+from reid_core.learning.mixing import Mixture, draw_mixture
+from reid_core.models.discriminator import Discriminator
+from reid_core.models.generator import Generator
+from reid_core.models.initial import initialised
+from reid_core.models.weights import load_identity, network_header, save_weights
+from reid_core.seeds import generator_for
+from stages.generated_pictures import write_pictures
+from stages.stage import Stage, StageConfig
+from stages.training import (
+    ANGLES,
+    EpochLog,
+    GenerationWeights,
+    GeneratorOptimConfig,
+    GuidanceSource,
+    Mixing,
+    check_angles,
+    load_state,
+    log_epoch,
+    read_training_images,
+    read_view,
+    save_state,
+    write_json,
+)
+
+
+class GeneratorConfig(StageConfig):
+    """Settings of the generator warm-up; defaults as published, or as said."""
+
+    channels: int = Field(128, ge=8, le=1024, description="Channels of S and G at a quarter of the size (ours).")
+    num_blocks: int = Field(4, ge=1, le=32, description="Residual blocks of S (ours).")
+    num_parts: int = Field(4, ge=1, le=16, description="P: horizontal stripes of appearance (paper).")
+    structure_norm: Literal["none", "instance"] = Field(
+        "instance", description="Norm of S; instance as in the paper, none keeps the silhouette in a narrow network."
+    )
+    discriminator_channels: int = Field(64, ge=4, le=1024, description="Channels of Dis's first layer (ours).")
+    discriminator_layers: int = Field(3, ge=1, le=5, description="Halvings in each scale of Dis (ours).")
+    rotation: bool = Field(True, description="Generate rotated people and turn them back (paper).")
+    angles: tuple[int, ...] = Field(ANGLES, min_length=1, description="Rotations drawn, in degrees (paper).")
+    mixing: Mixing = Field("dmixup", description="What x_mix is; generated mixes also train against Dis (paper).")
+    mixing_alpha: float = Field(0.6, gt=0, le=10, description="Both parameters of the ratio's Beta (published).")
+    num_epochs: int = Field(40, ge=1, le=1000, description="Epochs (published).")
+    batch_size: int = Field(16, ge=2, le=4096, description="Images of a global batch (published).")
+    adversarial_from_epoch: int = Field(0, ge=0, le=1000, description="First epoch with Dis and L_adv (paper: 0).")
+    weights: GenerationWeights = Field(default_factory=lambda: GenerationWeights(), description="Losses' weights.")
+    optim: GeneratorOptimConfig = Field(default_factory=lambda: GeneratorOptimConfig(), description="Optimisers.")
+    pictures_every: int = Field(1, ge=1, le=1000, description="Epochs from one sheet of pictures to the next.")
+    num_workers: int = Field(1, ge=1, le=1024, description="Training ranks; the global batch is split over them.")
+    seed: int = Field(0, ge=0, description="Seed of all random draws.")
+
+
+@dataclass(frozen=True)
+class _Job:
+    config: GeneratorConfig
+    data_dir: Path
+    mesh_dir: Path
+    identity_dir: Path
+    out_dir: Path
+
+
+def run(config: GeneratorConfig, inputs: Mapping[str, Path], out_dir: Path, compute: Compute, tracker: Tracker) -> None:
+    """Train S, G and Dis; writes ``generator.safetensors``, ``discriminator.safetensors`` and pictures."""
+    if config.batch_size % config.num_workers:
+        raise UserError(
+            f"generator: a batch of {config.batch_size} images does not split over num_workers={config.num_workers}; "
+            "choose a divisor"
+        )
+    check_angles(config.angles)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    num_images = len(read_view(inputs["data"]))
+    compute.train(
+        _loop,
+        _Job(config, inputs["data"], inputs["mesh"], inputs["identity"], out_dir),
+        num_workers=config.num_workers,
+        checkpoint_dir=out_dir.parent / "scratch" / "generator",
+        tracker=tracker,
+        description="generator warm-up",
+        num_images=config.num_epochs * max(num_images // config.batch_size, 1) * config.batch_size,
+    )
+
+
+def _loop(context: TrainContext, job: _Job) -> None:
+    config, out_dir, device = job.config, job.out_dir, context.device
+    images = read_training_images(job.data_dir)
+    guidance = GuidanceSource(job.mesh_dir, images.view.image_ids)
+
+    # Networks: the encoder is a fixed eye here, the others start from the seed.
+    encoder = load_identity(job.identity_dir / "identity.safetensors").requires_grad_(False).to(device)
+    generator = initialised(
+        lambda: Generator(
+            config.channels,
+            part_dim=encoder.embedding_dim,
+            num_parts=config.num_parts,
+            num_blocks=config.num_blocks,
+            norm=config.structure_norm,
+        ),
+        config.seed,
+        "generator",
+    ).to(device)
+    discriminator = initialised(
+        lambda: Discriminator(config.discriminator_channels, num_layers=config.discriminator_layers),
+        config.seed,
+        "discriminator",
+    ).to(device)
+    networks = Networks(encoder, generator, discriminator)
+    optim = config.optim
+    optimisers = Optimisers(None, optim.adam(generator, optim.lr), optim.adam(discriminator, optim.discriminator_lr))
+    settings = GenerationSettings(
+        rotation=config.rotation,
+        mixing=config.mixing,
+        weights=config.weights.by_term(),
+        r1_weight=config.weights.r1,
+        clip_norm=optim.clip_norm,
+    )
+    history: list[dict[str, float]] = []
+    if state := load_state(context):
+        generator.load_state_dict(state["generator"])
+        discriminator.load_state_dict(state["discriminator"])
+        optimisers.generator.load_state_dict(state["generator_optimiser"])
+        optimisers.discriminator.load_state_dict(state["discriminator_optimiser"])
+        history = state["history"]
+
+    for epoch in range(len(history), config.num_epochs):
+        order = shuffled_batches(
+            torch.arange(len(images)), config.batch_size, generator=generator_for(config.seed, "generator", epoch)
+        )
+        draws = generator_for(config.seed, "generator", epoch, "variance", context.rank)
+        adversarial = epoch >= config.adversarial_from_epoch and config.weights.adversarial > 0
+        generator.train()
+        log = EpochLog()
+        for iteration, global_batch in enumerate(order):
+            index = own_slice(global_batch)
+            pixels = images.batch(index, device)
+            angles = draw_angles(len(index), torch.tensor(config.angles), generator=draws)
+            still, turned = guidance.pair(index, angles, pixels)
+            mixture = draw_mixture(len(index), alpha=config.mixing_alpha, generator=draws)
+            batch = GenerationBatch(
+                images=pixels,
+                guidance=still,
+                turned=turned,
+                has_mesh=guidance.has_mesh[index].to(device),
+                mixture=Mixture(mixture.partner.to(device), mixture.ratio.to(device)),
+            )
+            discriminate = adversarial and iteration % optim.discriminator_every == 0
+            terms = generator_step(
+                networks, optimisers, batch, settings, adversarial=adversarial, discriminate=discriminate
+            )
+            log.add(terms, len(global_batch))
+            context.advance(len(global_batch), image=float(terms["image_reconstruction"]))
+
+        # Look, log, checkpoint.
+        history.append(log.row(epoch))
+        if context.rank == 0:
+            log_epoch(context.tracker, history, out_dir)
+            if (epoch + 1) % config.pictures_every == 0 or epoch + 1 == config.num_epochs:
+                write_pictures(generator, encoder, images, guidance, out_dir, context.tracker)
+        saved = {
+            "generator": generator.state_dict(),
+            "discriminator": discriminator.state_dict(),
+            "generator_optimiser": optimisers.generator.state_dict(),
+            "discriminator_optimiser": optimisers.discriminator.state_dict(),
+            "history": history,
+        }
+        save_state(context, epoch, saved)
+
+    if context.rank == 0:
+        if not (out_dir / "pictures").is_dir():  # a rerun after the last epoch, whose pictures were lost
+            write_pictures(generator, encoder, images, guidance, out_dir, context.tracker)
+        save_weights(generator, out_dir / "generator.safetensors", network_header(generator, images.size))
+        save_weights(discriminator, out_dir / "discriminator.safetensors", network_header(discriminator, images.size))
+        num_mesh = int(guidance.has_mesh.sum())
+        summary = {
+            "num_images": len(images),
+            "num_images_with_mesh": num_mesh,
+            "num_epochs": config.num_epochs,
+            "note": ""
+            if num_mesh
+            else "No image has a mesh: people were painted onto their own edges, nothing was turned.",
+        }
+        write_json(out_dir / "summary.json", summary | {k: v for k, v in history[-1].items() if k != "epoch"})
+
+
+STAGE = Stage("generator", 1, GeneratorConfig, ("data", "mesh", "identity"), run)

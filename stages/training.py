@@ -1,0 +1,266 @@
+"""What the three training stages share: images in memory, guidance by batch, epoch logs and checkpoints."""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from infra.compute.protocol import TrainContext
+from infra.tracking.protocol import Tracker
+from reid_core.data.images import as_float, load_images
+from reid_core.data.manifest import UnlabelledImages, read_manifest, unlabelled
+from reid_core.errors import UserError
+from reid_core.evaluation.embed import embed
+from reid_core.learning.distributed import broadcast, gather_rows, world
+from reid_core.learning.guidance import guidance_for
+from reid_core.mesh.cache import open_mesh_cache
+from stages.clustering import ClusterConfig, PseudoLabels, pseudo_labels
+from stages.stage import StageConfig
+
+_STATE = "state.pt"
+ANGLES = (45, 90, 135, 180, 225, 270, 315)
+
+
+class GenerationWeights(StageConfig):
+    """Weights of the generation losses."""
+
+    image: float = Field(5.0, ge=0, le=1000, description="Weight of both image terms of L_img, no unit (published).")
+    feature: float = Field(5.0, ge=0, le=1000, description="Weight of both terms of L_feat, no unit (published).")
+    adversarial: float = Field(1.0, ge=0, le=1000, description="Weight of L_adv, no unit (published).")
+    r1: float = Field(0.01, ge=0, le=1000, description="Weight of the discriminator's R1 penalty (published).")
+
+    def by_term(self) -> dict[str, float]:
+        """Return the weight of every term of the generator's objective."""
+        return {
+            "image_reconstruction": self.image,
+            "image_cycle": self.image,
+            "feature_reconstruction": self.feature,
+            "feature_cycle": self.feature,
+            "adversarial": self.adversarial,
+        }
+
+
+class GeneratorOptimConfig(StageConfig):
+    """Optimisers of generator and discriminator: Adam."""
+
+    lr: float = Field(1e-4, gt=0, le=1, description="Learning rate of S and G (published).")
+    discriminator_lr: float = Field(1e-4, gt=0, le=1, description="Learning rate of Dis (published).")
+    beta1: float = Field(0.0, ge=0, lt=1, description="Adam's first decay (published).")
+    beta2: float = Field(0.999, ge=0, lt=1, description="Adam's second decay (published).")
+    weight_decay: float = Field(5e-4, ge=0, le=1, description="L2 penalty (published).")
+    clip_norm: float = Field(5.0, gt=0, description="Largest norm of the gradient of S and G (ours).")
+    discriminator_every: int = Field(1, ge=1, le=1000, description="Iterations from one update of Dis to the next.")
+
+    def adam(self, module: nn.Module, lr: float) -> torch.optim.Adam:
+        """Return Adam over a network's parameters."""
+        return torch.optim.Adam(
+            module.parameters(), lr=lr, betas=(self.beta1, self.beta2), weight_decay=self.weight_decay
+        )
+
+
+Mixing = Literal["dmixup", "image", "fmixup", "none"]
+
+
+def check_angles(angles: Sequence[int]) -> None:
+    """Refuse rotations that the mesh cache does not hold."""
+    unknown = sorted(set(angles) - set(ANGLES))
+    if unknown:
+        raise UserError(f"rotations are wanted among {list(ANGLES)} degrees, but {unknown} came; leave these out")
+
+
+def read_view(data_dir: Path) -> UnlabelledImages:
+    """Return the unlabelled training images of a data stage's output."""
+    return unlabelled(read_manifest(data_dir / "manifest.parquet"))
+
+
+class TrainingImages:
+    """The unlabelled training images, decoded once and kept as bytes.
+
+    Attributes:
+        view: Image ids, files and cameras.
+        pixels: uint8, shape (N, 3, H, W).
+        size: H and W.
+        cameras: Camera of each image, shape (N,), or None.
+    """
+
+    def __init__(self, view: UnlabelledImages, pixels: Tensor) -> None:
+        self.view = view
+        self.pixels = pixels
+        self.size = (int(pixels.shape[2]), int(pixels.shape[3]))
+        self.cameras = None if view.cameras is None else torch.tensor(view.cameras)
+
+    def __len__(self) -> int:
+        return len(self.view)
+
+    def batch(self, index: Tensor, device: torch.device) -> Tensor:
+        """Return images in [-1, 1] on a device, shape (B, 3, H, W)."""
+        return as_float(self.pixels[index].to(device))
+
+
+def read_training_images(data_dir: Path) -> TrainingImages:
+    """Decode the training images of a data stage's output at the size that the manifest names."""
+    manifest = read_manifest(data_dir / "manifest.parquet")
+    view = unlabelled(manifest)
+    if len(view) == 0:
+        raise UserError(f"the data set {manifest.info.get('dataset')} has no training image; choose another one")
+    height, width = manifest.info["image_size"]
+    threads = max(1, torch.get_num_threads())
+    return TrainingImages(view, load_images(view.paths, size=(height, width), num_threads=threads))
+
+
+class GuidanceSource:
+    """Guidance maps of the training images, read batch by batch."""
+
+    def __init__(self, mesh_dir: Path, image_ids: Sequence[str]) -> None:
+        self._cache = open_mesh_cache(mesh_dir / "mesh_cache")
+        self._ids = tuple(image_ids)
+        self.has_mesh = self._cache.available(self._ids)
+
+    def pair(self, index: Tensor, angles: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return g and g_t of a batch.
+
+        Args:
+            index: Image positions, shape (B,).
+            angles: Degrees of each image's rotation, shape (B,).
+            images: The images, for edges where there is no mesh, shape (B, 3, H, W).
+
+        Returns:
+            Guidance in [-1, 1], shape (B, 1, H, W) each, on the images' device.
+        """
+        wanted = [0, *sorted(set(angles.tolist()))]
+        maps = self._cache.guidance([self._ids[i] for i in index.tolist()], wanted)
+        columns = torch.tensor([wanted.index(angle) for angle in angles.tolist()])
+        has_mesh = self.has_mesh[index].to(images.device)
+        still = guidance_for(images, maps[:, 0].to(images.device), has_mesh)
+        turned = guidance_for(images, maps[torch.arange(len(index)), columns].to(images.device), has_mesh)
+        return still, turned
+
+    def all_angles(self, index: Tensor, images: Tensor) -> Tensor:
+        """Return guidance for 0 and every rotation, in [-1, 1], shape (B, 8, H, W)."""
+        maps = self._cache.guidance([self._ids[i] for i in index.tolist()], [0, *ANGLES]).to(images.device)
+        has_mesh = self.has_mesh[index].to(images.device)
+        return torch.cat([guidance_for(images, column, has_mesh) for column in maps.unbind(dim=1)], dim=1)
+
+    def shown(self, count: int) -> Tensor:
+        """Choose up to ``count`` images for pictures, spread over the data, with a mesh where there are any."""
+        able = self.has_mesh.nonzero().squeeze(1)
+        able = able if len(able) >= count else torch.arange(len(self._ids))
+        return able[torch.linspace(0, len(able) - 1, min(count, len(able))).long()]
+
+
+class EpochLog:
+    """Means of the loss terms of one epoch, and how fast it went."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = {}
+        self._images = 0
+        self._start = time.perf_counter()
+
+    def add(self, terms: Mapping[str, Tensor], num_images: int) -> None:
+        """Count the terms of one iteration over ``num_images`` images of all ranks."""
+        for name, term in terms.items():
+            self._sums[name] = self._sums.get(name, torch.zeros_like(term)) + term
+            self._counts[name] = self._counts.get(name, 0) + 1
+        self._images += num_images
+
+    def row(self, epoch: int, **numbers: float) -> dict[str, float]:
+        """Return the epoch's line of the history; an error when a loss is not a number."""
+        means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
+        broken = sorted(name for name, mean in means.items() if not np.isfinite(mean))
+        if broken:
+            raise UserError(
+                f"training diverged in epoch {epoch}: {', '.join(broken)} is not a number; lower the learning rate"
+            )
+        seconds = max(time.perf_counter() - self._start, 1e-9)
+        return {"epoch": epoch, **means, **numbers, "images_per_second": self._images / seconds}
+
+
+def log_epoch(tracker: Tracker, history: list[dict[str, float]], out_dir: Path) -> None:
+    """Write ``history.jsonl`` anew and log its last row; on rank 0."""
+    (out_dir / "history.jsonl").write_text("".join(json.dumps(row) + "\n" for row in history))
+    row = {name: value for name, value in history[-1].items() if name != "epoch"}
+    tracker.log_metrics(row, step=int(history[-1]["epoch"]))
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a flat dictionary for people and later stages."""
+    path.write_text(json.dumps(dict(content), indent=2, sort_keys=True) + "\n")
+
+
+def save_state(context: TrainContext, epoch: int, state: Mapping[str, Any]) -> None:
+    """Make the checkpoint that follows an epoch; tensors, numbers and dictionaries only."""
+    context.save(f"epoch-{epoch:04d}", lambda folder: torch.save(dict(state), folder / _STATE))
+
+
+def load_state(context: TrainContext) -> dict[str, Any] | None:
+    """Return the newest checkpoint's state, or None at a fresh start."""
+    folder = context.latest()
+    if folder is None:
+        return None
+    state = torch.load(folder / _STATE, map_location="cpu", weights_only=True)
+    assert isinstance(state, dict)
+    return state
+
+
+def set_learning_rate(optimiser: torch.optim.Optimizer, lr: float) -> None:
+    """Set every group's learning rate: a pure function of the epoch needs no scheduler state."""
+    for group in optimiser.param_groups:
+        group["lr"] = lr
+
+
+def embed_training_images(encoder: nn.Module, images: TrainingImages, device: torch.device, batch_size: int) -> Tensor:
+    """Embed all training images, split over the ranks.
+
+    Args:
+        encoder: On ``device``.
+        images: N images.
+        device: Of this rank.
+        batch_size: Images a forward pass.
+
+    Returns:
+        L2-normalised, float32 on the CPU, the same on every rank, shape (N, D).
+    """
+    rank, size = world()
+    rounds = -(-len(images) // size)
+    own = (torch.arange(rounds) * size + rank) % len(images)  # every rank the same number; the surplus is cut below
+    features = embed(encoder, images.pixels[own], batch_size=batch_size, device=device)
+    gathered = gather_rows(features.to(device)).cpu()  # rank by rank
+    return gathered.view(size, rounds, -1).transpose(0, 1).reshape(size * rounds, -1)[: len(images)]
+
+
+def cluster_features(features: Tensor, context: TrainContext, config: ClusterConfig) -> tuple[Tensor, PseudoLabels]:
+    """Cluster on rank 0, in the workers' processes, and tell every rank.
+
+    Args:
+        features: L2-normalised, on the CPU, shape (N, D).
+        context: Of the training loop; it has workers.
+        config: Clustering settings.
+
+    Returns:
+        Labels on the CPU, shape (N,), and on rank 0 the whole outcome (elsewhere rebuilt from the labels).
+    """
+    rank, _ = world()
+    found: PseudoLabels | None = None
+    labels = torch.empty(len(features), dtype=torch.long)
+    if rank == 0:
+        assert context.workers is not None, "clustering needs FAISS workers"
+        found = pseudo_labels(
+            features.numpy().astype(np.float32),
+            context.workers,
+            k1=config.k1,
+            k2=config.k2,
+            eps=config.eps,
+            min_samples=config.min_samples,
+        )
+        labels = torch.from_numpy(found.labels).long()
+    labels = broadcast(labels.to(context.device)).cpu()
+    if found is None:
+        found = PseudoLabels(labels.numpy(), int(labels.max()) + 1, int((labels < 0).sum()))
+    return labels, found
