@@ -8,7 +8,6 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from pydantic import Field
-from safetensors.torch import load_file
 from torch import Tensor
 
 from infra.compute.protocol import Compute, TrainContext
@@ -36,6 +35,7 @@ from reid_core.models.weights import (
     save_weights,
 )
 from reid_core.seeds import generator_for
+from stages.cluster import read_memory
 from stages.clustering import ClusterConfig, write_pseudo_labels
 from stages.generated_pictures import write_pictures
 from stages.identity import AugmentConfig
@@ -162,7 +162,7 @@ def _loop(context: TrainContext, job: _Job) -> None:
     )
     optimisers = _optimisers(config, networks)
     memory = FeatureMemory(
-        read_memory(job.inputs["cluster"], len(images)).to(device), momentum=config.contrast.memory_momentum
+        _read_memory(job.inputs["cluster"], len(images)).to(device), momentum=config.contrast.memory_momentum
     )
     history: list[dict[str, float]] = []
     if state := load_state(context):
@@ -313,14 +313,13 @@ def _optimisers(config: JointConfig, networks: Networks) -> Optimisers:
     )
 
 
-def read_memory(cluster_dir: Path, num_images: int) -> Tensor:
-    """Read the memory that the cluster stage filled, shape (N, D)."""
-    path = cluster_dir / "memory.safetensors"
-    if not path.is_file():
-        raise UserError(f"{path} is missing; run the cluster stage again")
-    memory = load_file(path)["memory"]
+def _read_memory(cluster_dir: Path, num_images: int) -> Tensor:
+    memory = torch.from_numpy(read_memory(cluster_dir))
     if len(memory) != num_images:
-        raise UserError(f"{path} has {len(memory)} rows for {num_images} training images; run the cluster stage again")
+        raise UserError(
+            f"the memory in {cluster_dir} has {len(memory)} rows for {num_images} training images; "
+            "run the cluster stage again"
+        )
     return memory
 
 
