@@ -31,6 +31,11 @@ PACKAGES_SHOWN = (
 )  # fmt: skip
 
 
+# Entries of a summary that are sentences for people, and what is said before them.
+SENTENCES = {"note": "", "notes": "", "left out": "left out unreadable images: "}
+LONGEST_REMARK = 400  # characters
+
+
 @dataclass(frozen=True)
 class StageLine:
     """One stage as the page tells it.
@@ -88,7 +93,10 @@ def stage_line(facts: StageFacts) -> StageLine:
         does=DOES.get(facts.name, ""),
         time=duration(seconds_of(facts)) if is_number(facts.marker.get("seconds")) else "–",
         wrote=f"{facts.num_files:,} {'file' if facts.num_files == 1 else 'files'}, {size(facts.num_bytes)}",
-        facts=tuple((name.replace("_", " "), words(value)) for name, value in facts.summary.items()),
+        # The scores stand in the table of results already.
+        facts=()
+        if facts.name == "evaluate"
+        else tuple((name.replace("_", " "), words(value)) for name, value in facts.summary.items() if value != ""),
         curves=curves(facts.history, facts.monitor),
     )
 
@@ -104,9 +112,11 @@ def remarks(stages: Mapping[str, StageFacts]) -> list[str]:
     """Collect the sentences that stages wrote for people: no mesh, unreadable images, a withdrawn data set."""
     said: dict[str, None] = {}
     for facts in stages.values():
-        for value in facts.summary.values():
-            if isinstance(value, str) and value.count(" ") >= 3:
-                said[sentence(value[0].upper() + value[1:])] = None
+        for name, value in facts.summary.items():
+            # Why there was no evaluation is the headline already.
+            if facts.name != "evaluate" and isinstance(value, str) and value and name in SENTENCES:
+                text = value if len(value) <= LONGEST_REMARK else value[:LONGEST_REMARK].rsplit(" ", 1)[0] + " ..."
+                said[f"{facts.name}: {sentence(SENTENCES[name] + text)}"] = None
     return list(said)
 
 

@@ -12,86 +12,52 @@ LARGEST_SIDE = 2400  # pixels
 PAGE_WIDTH = 1100  # pixels of the page that a laptop shows
 LARGEST_PIXELS = 200_000_000  # an image that claims more is not opened
 
-# What to look for, by words of the file's name; the first line whose words are all there is taken.
-CAPTIONS: tuple[tuple[tuple[str, ...], str, str], ...] = (
-    (
-        ("mix",),
+# Title of a picture and what to look for, by the name of its file.
+CAPTIONS = {
+    "generator-grid": (
+        "What the generator makes",
+        "One person a row: input, body, reconstruction, the seven rotations, and one of them turned back. The reconstruction "
+        "should show the input's colours and pose, the rotations the same clothes on a body turned by the angle above.",
+    ),
+    "mixing-grid": (
         "Two people mixed",
-        "Clothes and colours should blend while the outline stays that of one body (D-mixup); plain mixup lays two "
-        "ghost silhouettes over each other, and F-mixup mixes pose and clothes alike.",
+        "With D-mixup clothes and colours blend while the outline stays that of one body. Plain mixup, for comparison, "
+        "lays two ghost silhouettes over each other, and F-mixup mixes pose and clothes alike.",
     ),
-    (
-        ("rotation",),
-        "The same person from other sides",
-        "Each row is one person. Colours and trousers should stay while the body turns by the angle of the column; "
-        "turned back, it should be the first picture again.",
+    "ranked-lists-random": (
+        "Ranked lists of random queries",
+        "The query, then its nearest gallery images; a true match is framed and marked by a word. This is what to "
+        "expect of a search.",
     ),
-    (
-        ("grid",),
-        "What the generator makes",
-        "Each row is one person: input, body, reconstruction, the rotations, turned back. The reconstruction should "
-        "show the input's colours and pose, and the rotations the same clothes on a turned body.",
+    "ranked-lists-best": (
+        "Ranked lists of the best queries",
+        "The easy cases. Ask what makes them easy: the clothes, or the background?",
     ),
-    (
-        ("generated",),
-        "What the generator makes",
-        "Each row is one person: input, body, reconstruction, the rotations, turned back. The reconstruction should "
-        "show the input's colours and pose, and the rotations the same clothes on a turned body.",
+    "ranked-lists-worst": (
+        "Ranked lists of the worst queries",
+        "What confuses the encoder: the same clothes, the same background, or a side of the person it never saw.",
     ),
-    (
-        ("best",),
-        "Ranked lists: the best queries",
-        "The query stands left, then its nearest gallery images; a true match is framed and marked by a word. "
-        "These are the easy cases: ask whether clothes or background make them easy.",
-    ),
-    (
-        ("worst",),
-        "Ranked lists: the worst queries",
-        "The query stands left, then its nearest gallery images. Look at what confuses the encoder: the same "
-        "clothes, the same background, or a side of the person that it never saw.",
-    ),
-    (
-        ("rank",),
-        "Ranked lists",
-        "The query stands left, then its nearest gallery images; a true match is framed and marked by a word. "
-        "Random queries, so this is what to expect of a search.",
-    ),
-    (
-        ("largest",),
+    "clusters-largest": (
         "The largest clusters",
-        "Each row is one pseudo label. One person a row is right; a row that several people share is what the "
-        "contrast learns wrongly.",
+        "One pseudo label a row. One person a row is right; a row of several people is what contrast learns wrongly.",
     ),
-    (
-        ("mixed",),
+    "clusters-most-mixed": (
         "The most mixed clusters",
-        "Each row is one pseudo label that holds several identities. Look for what they share: clothes, camera, pose.",
+        "The pseudo labels whose images are least alike. Several people in a row share what the encoder looks at: "
+        "clothes, camera, pose.",
     ),
-    (
-        ("outlier",),
+    "clusters-outliers": (
         "Outliers",
-        "Images that no cluster took; they are left out of the epoch. Expect rare sides, occlusion and blur.",
+        "Images that no cluster took; they are left out of an epoch. Expect rare sides, occlusion and blur.",
     ),
-    (("cluster",), "Clusters", "Each row is one pseudo label. One person a row is right."),
-    (
-        ("mesh",),
+    "guidance": (
         "Bodies",
-        "Each person beside the body that was placed into the picture, and the body turned. The outline should cover "
-        "the person, and the front should be the front.",
+        "People and the body that was placed into the picture, turned step by step. Its outline should cover the "
+        "person, and its front should be the person's front.",
     ),
-    (
-        ("guidance",),
-        "Bodies",
-        "Each person beside the body that was placed into the picture, and the body turned. The outline should cover "
-        "the person, and the front should be the front.",
-    ),
-    (
-        ("people",),
-        "The people",
-        "A sample of the images. One row is one person, seen by different cameras and mostly from different sides.",
-    ),
-    (("sample",), "A sample of the images", "What the encoder learns from."),
-)
+    "people": ("The people", "One person a row, in several cameras, and mostly from different sides."),
+    "sample": ("A sample of the images", "What the encoder learns from."),
+}
 
 
 @dataclass(frozen=True)
@@ -148,8 +114,4 @@ def smaller(image: Image.Image, content: bytes) -> tuple[str, bytes]:
 
 def caption_for(stem: str) -> tuple[str, str]:
     """Return title and caption for a picture's file name."""
-    words = stem.lower().replace("-", "_")
-    for needed, title, caption in CAPTIONS:
-        if all(word in words for word in needed):
-            return title, caption
-    return stem.replace("_", " ").replace("-", " ").capitalize(), ""
+    return CAPTIONS.get(stem, (stem.replace("_", " ").replace("-", " ").capitalize(), ""))

@@ -118,7 +118,7 @@ def headline(stages: Mapping[str, StageFacts]) -> str:
     metrics = stages["evaluate"].metrics
     skipped = metrics.get("skipped")
     if isinstance(skipped, str) and skipped:
-        return sentence(f"Not evaluated: {skipped}")
+        return sentence(skipped)
     scores = {str(row.get("encoder")): row.get("mAP") for row in score_rows(stages)}
     known = {name: float(value) for name, value in scores.items() if is_number(value)}
     if "joint" not in known:

@@ -102,26 +102,26 @@ def test_only_the_best_scores_are_marked(tmp_path: Path) -> None:
 
 
 def test_a_skipped_evaluation_is_a_sentence_in_place_of_the_table(tmp_path: Path) -> None:
-    metrics = {**METRICS, "rows": [], "clusters": [], "skipped": "the images carry no identities"}
+    metrics = {**METRICS, "rows": [], "clusters": [], "skipped": "Evaluation was skipped: no image carries an identity"}
     document, outline = report(finished_stages(tmp_path, metrics=metrics), tmp_path / "report")
-    assert "Not evaluated: the images carry no identities." in document
+    assert "Evaluation was skipped: no image carries an identity." in document
     assert "42.1" not in outline.cells
     assert "mINP" not in outline.text
 
 
 def test_sentences_of_stages_are_shown_at_the_top(tmp_path: Path) -> None:
     inputs = finished_stages(tmp_path)
-    summary = {"num_images": 9, "note": "no mesh for real photographs: rotation is skipped"}
+    summary = {"num_images": 9, "note": "real photographs have no mesh, rotation is skipped"}
     (inputs["mesh"] / "summary.json").write_text(json.dumps(summary))
     document, _ = report(inputs, tmp_path / "report")
-    assert '<p class="remark small">No mesh for real photographs: rotation is skipped.</p>' in document
+    assert '<p class="remark small">mesh: real photographs have no mesh, rotation is skipped.</p>' in document
 
 
 def test_a_broken_picture_and_missing_files_leave_a_report(tmp_path: Path) -> None:
     inputs = finished_stages(tmp_path)
-    good = (inputs["generator"] / "pictures" / "generator_grid.png").read_bytes()
-    (inputs["generator"] / "pictures" / "generator_grid.png").write_bytes(good[: len(good) // 2])
-    (inputs["joint"] / "pictures" / "mixing_grid.png").write_text("no picture")
+    good = (inputs["generator"] / "pictures" / "generator-grid.png").read_bytes()
+    (inputs["generator"] / "pictures" / "generator-grid.png").write_bytes(good[: len(good) // 2])
+    (inputs["joint"] / "pictures" / "mixing-grid.png").write_text("no picture")
     (inputs["joint"] / "history.jsonl").write_text('{"epoch": 0, "loss": NaN}\n{"epoch": 1, "lo')
     (inputs["identity"] / "monitor.jsonl").write_text("[]\n")
     (inputs["cluster"] / "summary.json").write_bytes(b"\xff\xfe{")
@@ -142,7 +142,9 @@ def test_empty_folders_leave_a_report(tmp_path: Path) -> None:
 
 def test_words_from_files_cannot_become_markup(tmp_path: Path) -> None:
     inputs = finished_stages(tmp_path)
-    (inputs["data"] / "summary.json").write_text(json.dumps({"<script>x</script>": "<b>of the folder & more</b>"}))
+    (inputs["data"] / "summary.json").write_text(
+        json.dumps({"<script>x</script>": 1, "note": "<b>of the folder & more</b>"})
+    )
     document, outline = report(inputs, tmp_path / "report", ReportConfig(title="<i>mine</i>"))
     assert "script" not in outline.tags
     assert "<i>mine" not in document

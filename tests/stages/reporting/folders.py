@@ -73,11 +73,11 @@ def finished_stages(root: Path, *, metrics: Mapping[str, Any] = METRICS) -> dict
         (inputs[name] / "monitor.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (inputs["evaluate"] / "metrics.json").write_text(json.dumps(metrics))
     for name, picture, columns in (
-        ("generator", "generator_grid", 10),
-        ("joint", "mixing_grid", 5),
-        ("evaluate", "ranked_random", 11),
-        ("cluster", "clusters_largest", 8),
-        ("mesh", "mesh_contact_sheet", 9),
+        ("generator", "generator-grid", 10),
+        ("joint", "mixing-grid", 5),
+        ("evaluate", "ranked-lists-random", 11),
+        ("cluster", "clusters-largest", 8),
+        ("mesh", "guidance", 9),
     ):
         save_noise(inputs[name] / "pictures" / f"{picture}.png", columns)
     return inputs

@@ -31,10 +31,16 @@ def test_what_it_ran_on(stages: dict[str, StageFacts]) -> None:
     assert finished(stages) == "2026-01-02 10:06"
 
 
-def test_sentences_are_remarks_and_single_words_are_not(tmp_path: Path) -> None:
-    summary = {"status": "ok", "why": "no mesh for real images.", "count": 3, "again": "no mesh for real images"}
+def test_sentences_are_remarks_and_other_words_are_not(tmp_path: Path) -> None:
+    summary = {"version": "rendered people, seed 0", "note": "no mesh for real images.", "left out": "a.jpg: cut off"}
     (tmp_path / "summary.json").write_text(json.dumps(summary))
-    assert remarks({"mesh": read_facts("mesh", tmp_path)}) == ["No mesh for real images."]
+    assert remarks({"mesh": read_facts("mesh", tmp_path)}) == [
+        "mesh: no mesh for real images.",
+        "mesh: left out unreadable images: a.jpg: cut off.",
+    ]
+    (tmp_path / "summary.json").write_text(json.dumps({"note": "word " * 200}))
+    (long,) = remarks({"mesh": read_facts("mesh", tmp_path)})
+    assert 390 < len(long) < 420
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ def save(path: Path, height: int, width: int) -> Path:
 
 
 def test_a_small_picture_is_embedded_as_it_is_and_shown_twice_as_large(tmp_path: Path) -> None:
-    path = save(tmp_path / "generator_grid.png", 20, 40)
+    path = save(tmp_path / "generator-grid.png", 20, 40)
     shown = picture("generator", path)
     assert shown.source == "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
     assert (shown.width, shown.wide, shown.title, shown.problem) == (80, True, "What the generator makes", "")
@@ -47,6 +47,7 @@ def test_a_picture_that_claims_too_much_is_not_opened(tmp_path: Path, monkeypatc
 
 
 def test_captions_say_what_to_look_for() -> None:
-    assert "ghost" in caption_for("d-mixup_rows")[1]
-    assert caption_for("ranked_worst")[0] == "Ranked lists: the worst queries"
+    assert "ghost" in caption_for("mixing-grid")[1]
+    assert caption_for("ranked-lists-worst")[0] == "Ranked lists of the worst queries"
+    assert caption_for("clusters-most-mixed")[0] == "The most mixed clusters"
     assert caption_for("something_new") == ("Something new", "")

@@ -35,8 +35,8 @@ def test_gains_are_differences_of_map(tmp_path: Path) -> None:
 
 
 def test_no_scores_is_said(tmp_path: Path) -> None:
-    facts = stages(tmp_path, rows=None, clusters=[], skipped="no identities.")
-    assert headline(facts) == "Not evaluated: no identities."
+    facts = stages(tmp_path, rows=None, clusters=[], skipped="Evaluation was skipped.")
+    assert headline(facts) == "Evaluation was skipped."
     assert encoder_table(facts) is None
     assert cluster_table(facts) is None
     assert query_note(facts) == ""
