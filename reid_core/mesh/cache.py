@@ -93,9 +93,7 @@ class MeshCache:
         self.size = size
         self._statuses: list[str] = table["status"].to_pylist()
         self._rows = {name: row for row, name in enumerate(table["image_id"].to_pylist())}
-        self._maps = {
-            angle: table[column].combine_chunks() for angle, column in zip(ANGLES, MAP_COLUMNS, strict=True)
-        }
+        self._maps = {angle: table[column].combine_chunks() for angle, column in zip(ANGLES, MAP_COLUMNS, strict=True)}
 
     def __len__(self) -> int:
         return len(self._statuses)
@@ -132,17 +130,21 @@ def open_mesh_cache(folder: Path) -> MeshCache:
     """Open all shards of a mesh cache."""
     paths = sorted(folder.glob("part-*.parquet"))
     if not paths:
-        raise UserError(f"{folder} should hold the mesh cache (part-*.parquet), but has no part; "
-                        "run the mesh stage again")
+        raise UserError(
+            f"{folder} should hold the mesh cache (part-*.parquet), but has no part; run the mesh stage again"
+        )
     try:
         tables = [pq.read_table(path) for path in paths]
     except (OSError, pa.ArrowException) as error:
-        raise UserError(f"a part of the mesh cache in {folder} cannot be read ({error}); "
-                        "run the mesh stage again") from error
+        raise UserError(
+            f"a part of the mesh cache in {folder} cannot be read ({error}); run the mesh stage again"
+        ) from error
     metadata = tables[0].schema.metadata or {}
     if metadata.get(b"version") != str(VERSION).encode():
-        raise UserError(f"the mesh cache in {folder} has another format (version {metadata.get(b'version')!r}, "
-                        f"wanted {VERSION}); run the mesh stage again")
+        raise UserError(
+            f"the mesh cache in {folder} has another format (version {metadata.get(b'version')!r}, "
+            f"wanted {VERSION}); run the mesh stage again"
+        )
     size = (int(metadata[b"height"]), int(metadata[b"width"]))
     return MeshCache(pa.concat_tables([table.replace_schema_metadata() for table in tables]), size)
 

@@ -48,7 +48,7 @@ def extract_shard(shard: MeshShard) -> int:
         return count
     bodies = read_truth(shard.truth_path, list(shard.images))
     body = load_body(shard.topology)
-    for rows in bodies.found.nonzero().flatten().split(BODIES_A_CALL):
+    for rows in torch.split(bodies.found.nonzero().flatten(), BODIES_A_CALL):
         vertices = body.vertices(bodies.phenotypes[rows], bodies.angles_deg[rows])
         cameras = Cameras(*(field[rows] for field in bodies.cameras))
         maps[rows] = guidance_maps(vertices, body, cameras, size=shard.size)

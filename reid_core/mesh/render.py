@@ -85,7 +85,7 @@ def _faces_of_tiles(corners: Tensor, tile: int, rows: int, columns: int) -> tupl
 
 def _rasterise_tiles(corners: Tensor, counts: Tensor, tile: int) -> tuple[Tensor, Tensor]:
     """Rasterise M faces, grouped into T tiles by ``counts``: packed face (T, t, t) or -1, barycentric (T, t, t, 3)."""
-    vertices = list(corners.reshape(-1, 3).split((counts * 3).tolist()))
+    vertices = list(torch.split(corners.reshape(-1, 3), (counts * 3).tolist()))
     triangles = [torch.arange(len(part), device=corners.device).reshape(-1, 3) for part in vertices]
     found, _, barycentric, _ = rasterize_meshes(
         Meshes(verts=vertices, faces=triangles),

@@ -47,12 +47,15 @@ def read_truth(path: Path, images: list[Path]) -> Bodies:
     try:
         table = pq.read_table(path, columns=list(COLUMNS))
     except (OSError, pa.ArrowException) as error:
-        raise UserError(f"{path} should hold the bodies of the rendered people, but cannot be read ({error}); "
-                        "run the data stage again") from error
+        raise UserError(
+            f"{path} should hold the bodies of the rendered people, but cannot be read ({error}); "
+            "run the data stage again"
+        ) from error
     rows = {name: row for row, name in enumerate(table["path"].to_pylist())}
     folder = path.parent / "images"
-    wanted = [rows.get(image.relative_to(folder).as_posix(), -1) if image.is_relative_to(folder) else -1
-              for image in images]
+    wanted = [
+        rows.get(image.relative_to(folder).as_posix(), -1) if image.is_relative_to(folder) else -1 for image in images
+    ]
     index = torch.tensor(wanted, dtype=torch.long)
     found = index >= 0
 

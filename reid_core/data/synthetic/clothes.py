@@ -5,12 +5,14 @@ from the pelvis; arms stretched 45 degrees down. Being functions of these, cloth
 any resolution.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from reid_core.data.synthetic.person import Colour, Person, Print
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating[Any]]
 Mask = NDArray[np.bool_]
 
 # The neutral body: where its parts are.
@@ -74,16 +76,16 @@ def _bottom_zone(person: Person, z: Array) -> Mask:
 
 def _pattern(kind: str, points: Array, along_arm: Array, arm: Mask) -> Mask:
     height = np.where(arm, 0.465 - 0.41 * along_arm, points[:, 2])
-    hoops = np.sin(height * (2 * np.pi / 0.11)) > 0.15
-    stripes = np.sin(points[:, 0] * (2 * np.pi / 0.085)) > 0.25
+    hoops: Mask = np.sin(height * (2 * np.pi / 0.11)) > 0.15
+    stripes: Mask = np.sin(points[:, 0] * (2 * np.pi / 0.085)) > 0.25
     if kind == "hoops":
         return hoops
     if kind == "stripes":
-        return stripes & ~arm
+        return np.logical_and(stripes, ~arm)
     if kind == "check":
-        return hoops ^ stripes
+        return np.logical_xor(hoops, stripes)
     if kind == "yoke":
-        return height > 0.33
+        return np.asarray(height > 0.33)
     return np.zeros(len(points), dtype=np.bool_)
 
 

@@ -5,6 +5,7 @@ so that the pictures do not depend on how people are dealt to shards.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from reid_core.mesh.camera import Cameras, project, view
 from reid_core.mesh.render import Fragments, interpolate, rasterise, vertex_normals
 from reid_core.seeds import derive_seed
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating[Any]]
 
 SUPERSAMPLING = 2
 PREFERRED_SHARE = 0.9  # of a camera's pictures show its own side

@@ -1,6 +1,7 @@
 """Where a camera looks: procedural walls and floors, and what stands before people."""
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +9,7 @@ from PIL import Image
 
 from reid_core.seeds import derive_seed
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating[Any]]
 
 SCENES_PER_CAMERA = 6
 CANVAS = 3  # a scene is this many times as wide and high as a picture
@@ -92,7 +93,8 @@ def _surface(random: np.random.Generator, rows: Array, columns: Array) -> Array:
     else:  # plaster, asphalt
         joint = np.zeros(shape, dtype=np.bool_)
     rough = 0.85 + 0.3 * clouds(random, (shape[0], shape[1]), cells=int(random.integers(20, 70)))
-    return (np.where(np.broadcast_to(joint, shape)[..., None], other, base) * rough[..., None]).astype(np.float32)
+    surface: Array = np.where(np.broadcast_to(joint, shape)[..., None], other, base) * rough[..., None]
+    return surface
 
 
 def _furnish(picture: Array, random: np.random.Generator, rows: Array, columns: Array, horizon: float) -> None:

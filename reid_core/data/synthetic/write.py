@@ -1,6 +1,7 @@
 """Rendered people on disk, laid out like Market-1501, with the truth beside the pictures."""
 
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from reid_core.data.synthetic.person import draw_person
 from reid_core.data.synthetic.photograph import Photograph, photograph_person
 from reid_core.data.synthetic.settings import SyntheticSettings
 
+PARTS = "truth_parts"
 FOLDERS = ("bounding_box_train", "query", "bounding_box_test")
 
 TRUTH_SCHEMA = pa.schema(
@@ -49,7 +51,7 @@ class SyntheticShard:
     @property
     def truth_path(self) -> Path:
         """Its part of the truth; there when the shard is whole."""
-        return self.out_dir / "truth_parts" / f"people-{self.first_person:05d}-{self.last_person:05d}.parquet"
+        return self.out_dir / PARTS / f"people-{self.first_person:05d}-{self.last_person:05d}.parquet"
 
 
 def plan_shards(settings: SyntheticSettings, out_dir: Path) -> list[SyntheticShard]:
@@ -83,11 +85,12 @@ def render_shard(shard: SyntheticShard) -> int:
 
 
 def finish(settings: SyntheticSettings, out_dir: Path) -> None:
-    """Merge the truth of all shards to ``truth.parquet``, ordered by path."""
+    """Merge the truth of all shards to ``truth.parquet``, ordered by path; their own parts go."""
     parts = [pq.read_table(shard.truth_path) for shard in plan_shards(settings, out_dir)]
     table = pa.concat_tables(parts).sort_by("path")
     assert table.num_rows == settings.num_people * settings.images_per_person, table.num_rows
     _write_table(table, out_dir / "truth.parquet")
+    shutil.rmtree(out_dir / PARTS)
 
 
 def _is_whole(shard: SyntheticShard) -> bool:
