@@ -3,7 +3,7 @@
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -47,7 +47,15 @@ class StageResult:
     folder: Path
 
 
-def run_plan(plan: Plan, home: Home, store: RunStore, compute: Compute, tags: Mapping[str, str]) -> list[StageResult]:
+def run_plan(
+    plan: Plan,
+    home: Home,
+    store: RunStore,
+    compute: Compute,
+    *,
+    tags: Mapping[str, str],
+    headline: Callable[[Sequence[StageResult]], Mapping[str, float]],
+) -> list[StageResult]:
     """Run every stage of a plan, under one parent run.
 
     Args:
@@ -56,6 +64,7 @@ def run_plan(plan: Plan, home: Home, store: RunStore, compute: Compute, tags: Ma
         store: Where results are stored and found again.
         compute: Where stages run; asked for nothing when every stage is reused.
         tags: Of the parent run.
+        headline: Numbers that stand for the whole pipeline, from what became of its stages.
 
     Returns:
         One result a stage, in order.
@@ -80,6 +89,7 @@ def run_plan(plan: Plan, home: Home, store: RunStore, compute: Compute, tags: Ma
             if reused:
                 _log.info("%s: reused", stage.name)
                 store.tag(parent, f"reused.{stage.name}", run.run_id)
+        store.log_results(parent, headline(list(results.values())))
     return list(results.values())
 
 
@@ -125,7 +135,8 @@ class _Work:
 
     def _open_run(self, place: Workplace) -> str:
         name = self.stage.name
-        if (known := place.run_id) is not None and self._persist(lambda: self.store.resume(known, self.parent)):
+        known = place.run_id
+        if known is not None and self._persist(lambda: self.store.resume(str(known), self.parent)):
             _log.info("%s: continuing where an earlier command stopped", name)
             return known
         tags = {**_tags(), "stage": name, "stage.version": str(self.stage.version), "fingerprint": self.fingerprint}
@@ -180,8 +191,8 @@ class _Work:
                 _log.warning("%s: the MLflow server at %s is away; waiting for it", self.stage.name, self.store.uri)
                 if not wait_for_store(self.store.uri, _SECONDS_FOR_SERVER):
                     raise UserError(
-                        f"the MLflow server at {self.store.uri} stopped answering; what the {self.stage.name} stage has "
-                        f"done is kept in {self.home.work}, and the same command continues once the server is back"
+                        f"the MLflow server at {self.store.uri} stopped answering; what the {self.stage.name} stage "
+                        f"has done is kept in {self.home.work}, and the same command continues once the server is back"
                     ) from error
 
 

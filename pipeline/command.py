@@ -1,0 +1,184 @@
+"""What ``genvar pipeline`` does, once its options are read."""
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from rich.console import Console
+from rich.table import Table
+
+from infra.compute.protocol import Compute
+from infra.home import Home, check_home, find_home
+from infra.tracking.store import RunStore, check_store, tracking_uri
+from pipeline.config import configure, flat, parse_override, read_config_file
+from pipeline.plan import Plan, make_plan
+from pipeline.presets import preset
+from pipeline.results import Outcome, read_outcome, show_outcome, show_seeds
+from pipeline.runner import run_plan
+from pipeline.stages import STAGES, check_data, contents
+from reid_core.errors import UserError
+from stages.stage import StageConfig
+
+_log = logging.getLogger(__name__)
+
+# Settings that reach several stages or choose the preset; each is an option of the command line as well.
+_SHORTHANDS = ("preset", "dataset", "data_root", "seed")
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of one command.
+
+    Attributes:
+        overrides: Texts such as ``joint.num_epochs=3``.
+        dataset: Name of the data set.
+        data_root: Folder that holds it.
+        preset: Name of the preset.
+        config_file: Configuration file.
+        seeds: Of the training stages, one pipeline each; empty keeps the configured ones.
+        executor: ``ray`` or ``local``.
+        num_cpus: CPUs to use.
+        deterministic: Whether torch must use deterministic algorithms.
+        first: This stage and every later one run again.
+        last: No stage after this one runs.
+        force: These stages run again.
+        dry_run: Whether to only show what would happen.
+        home: Where runs are kept.
+    """
+
+    overrides: tuple[str, ...] = ()
+    dataset: str | None = None
+    data_root: Path | None = None
+    preset: str | None = None
+    config_file: Path | None = None
+    seeds: tuple[int, ...] = ()
+    executor: str = "ray"
+    num_cpus: int | None = None
+    deterministic: bool = False
+    first: str | None = None
+    last: str | None = None
+    force: tuple[str, ...] = field(default=())
+    dry_run: bool = False
+    home: Path | None = None
+
+
+def run_command(options: Options, console: Console) -> None:
+    """Check everything, then run the pipeline once a seed (or show what would run), and print the results.
+
+    Args:
+        options: Of the command line.
+        console: For results, on standard output.
+    """
+    if options.executor not in ("ray", "local"):
+        raise UserError(f'--executor wants ray or local, but got "{options.executor}"')
+    if options.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    seeds: tuple[int | None, ...] = options.seeds or (None,)
+    resolved = {seed: resolve(options, seed) for seed in seeds}
+    _, first = resolved[seeds[0]]
+    check_data(first["data"])
+    home = find_home(options.home)
+    check_home(home)
+    uri = tracking_uri(home)
+    check_store(uri)
+    with _compute(options) as compute:
+        dataset = str(getattr(first["data"], "dataset", "data"))
+        store = RunStore(home, uri, dataset)
+        plans = {seed: (name, _plan(options, configs)) for seed, (name, configs) in resolved.items()}
+        if options.dry_run:
+            for seed, (name, plan) in plans.items():
+                _show_plan(console, plan, store, name, seed)
+            return
+        outcomes = {seed: _run_one(plan, home, store, compute, name, seed) for seed, (name, plan) in plans.items()}
+    for seed, outcome in outcomes.items():
+        if seed is not None and len(outcomes) > 1:
+            console.rule(f"seed {seed}", align="left")
+        show_outcome(console, outcome, home.root)
+    if len(outcomes) > 1:
+        show_seeds(console, {seed: outcome for seed, outcome in outcomes.items() if seed is not None})
+
+
+def resolve(options: Options, seed: int | None) -> tuple[str, dict[str, StageConfig]]:
+    """Return the preset's name and the configuration of every stage; what comes later wins: preset, file, options."""
+    file = read_config_file(options.config_file) if options.config_file is not None else {}
+    overrides = [parse_override(text) for text in options.overrides]
+    short: dict[str, Any] = {name: file.pop(name) for name in _SHORTHANDS if name in file}
+    short |= {key: value for key, value in overrides if key in _SHORTHANDS}
+    given = {"preset": options.preset, "dataset": options.dataset, "data_root": options.data_root, "seed": seed}
+    short |= {name: value for name, value in given.items() if value is not None}
+    overrides = [(key, value) for key, value in overrides if key not in _SHORTHANDS]
+
+    dataset = str(short.get("dataset") or _given_dataset(file, overrides) or "synthetic")
+    name, chosen = preset(short.get("preset"), dataset)
+    if (root := short.get("data_root")) and dataset != "synthetic":
+        overrides.insert(0, ("data.data_root", Path(str(root)).expanduser().absolute()))
+    chosen_seed = short.get("seed")
+    if chosen_seed is not None and not (isinstance(chosen_seed, int) and 0 <= chosen_seed < 2**31):
+        raise UserError(f"seed should be a whole number from 0 to 2147483647, but {chosen_seed!r} came; correct it")
+    return name, configure(STAGES, chosen, file=file, overrides=overrides, seed=chosen_seed)
+
+
+def _given_dataset(file: Mapping[str, Any], overrides: list[tuple[str, Any]]) -> Any:
+    section = file.get("data")
+    in_file = section.get("dataset") if isinstance(section, dict) else None
+    return dict(overrides).get("data.dataset", in_file)
+
+
+def _plan(options: Options, configs: Mapping[str, StageConfig]) -> Plan:
+    models: Mapping[str, BaseModel] = configs
+    return make_plan(
+        STAGES,
+        configs,
+        contents(models),
+        first=options.first,
+        last=options.last,
+        force=options.force,
+        deterministic=options.deterministic,
+    )
+
+
+@contextlib.contextmanager
+def _compute(options: Options) -> Iterator[Compute]:
+    """Return the chosen compute, checked and not started; ended with the block."""
+    compute: Any
+    if options.executor == "ray":
+        from infra.compute.ray import RayCompute
+
+        compute = RayCompute(num_cpus=options.num_cpus, deterministic=options.deterministic)
+        compute.check()
+    else:
+        from infra.compute.local import LocalCompute
+
+        compute = LocalCompute(num_cpus=options.num_cpus, deterministic=options.deterministic)
+    try:
+        yield compute
+    finally:
+        compute.close()
+
+
+def _run_one(plan: Plan, home: Home, store: RunStore, compute: Compute, preset_name: str, seed: int | None) -> Outcome:
+    tags = {"preset": preset_name, **({"seed": str(seed)} if seed is not None else {})}
+    if seed is not None:
+        _log.info("pipeline with seed %d", seed)
+    stages = run_plan(plan, home, store, compute, tags=tags, headline=lambda found: read_outcome(found).numbers())
+    return read_outcome(stages)
+
+
+def _show_plan(console: Console, plan: Plan, store: RunStore, preset_name: str, seed: int | None) -> None:
+    """Print what would run, and the resolved configuration."""
+    finished = store.find_finished({n: p for n, p in plan.fingerprints.items() if n not in plan.again})
+    title = f"Plan (preset {preset_name}" + (f", seed {seed})" if seed is not None else ")")
+    table = Table(title=title, title_justify="left")
+    for heading in ("stage", "would be", "reads", "fingerprint"):
+        table.add_column(heading)
+    for stage in plan.stages:
+        what = "reused" if stage.name in finished else "run"
+        table.add_row(stage.name, what, ", ".join(stage.needs), plan.fingerprints[stage.name][:16])
+    console.print(table)
+    for key, value in flat({stage.name: plan.configs[stage.name] for stage in plan.stages}).items():
+        console.print(f"{key}={value}", markup=False, highlight=False)
