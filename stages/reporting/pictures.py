@@ -16,8 +16,9 @@ LARGEST_PIXELS = 200_000_000  # an image that claims more is not opened
 CAPTIONS = {
     "generator-grid": (
         "What the generator makes",
-        "One person a row: input, body, reconstruction, the seven rotations, and one of them turned back. The reconstruction "
-        "should show the input's colours and pose, the rotations the same clothes on a body turned by the angle above.",
+        "One person a row: input, body, reconstruction, the seven rotations, and one of them turned back. The "
+        "reconstruction should show the input's colours and pose, the rotations the same clothes on a body turned by "
+        "the angle above.",
     ),
     "mixing-grid": (
         "Two people mixed",
