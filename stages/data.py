@@ -184,12 +184,11 @@ def _draw_sample(manifest: Manifest, folder: Path) -> None:
     height, width = manifest.info["image_size"]
     known = sorted({person for person in people if person is not None})
     if known and None not in people:
-        chosen = known[:: max(1, len(known) // _SHOWN)][:_SHOWN]
-        rows = [[i for i, person in enumerate(people) if person == one][:_SHOWN] for one in chosen]
+        chosen = _spread(known, _SHOWN)
+        rows = [_spread([i for i, person in enumerate(people) if person == one], _SHOWN) for one in chosen]
         name = "people.png"
     else:
-        step = max(1, len(people) // _SHOWN**2)
-        indices = list(range(0, len(people), step))[: _SHOWN**2]
+        indices = _spread(range(len(people)), _SHOWN**2)
         rows = [indices[start : start + _SHOWN] for start in range(0, len(indices), _SHOWN)]
         name = "sample.png"
     paths = table["path"].to_pylist()
@@ -198,6 +197,11 @@ def _draw_sample(manifest: Manifest, folder: Path) -> None:
     ]
     folder.mkdir(parents=True, exist_ok=True)
     draw_sheet(sheet).save(folder / name)
+
+
+def _spread(values: Sequence[int], num: int) -> list[int]:
+    """Return at most ``num`` of the values, evenly spaced."""
+    return [values[i * len(values) // num] for i in range(num)] if len(values) > num else list(values)
 
 
 def _digest(lines: Sequence[str]) -> str:
