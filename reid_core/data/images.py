@@ -16,7 +16,7 @@ from reid_core.errors import UserError
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 
 # Named, so that a file with a picture's name can never start one of Pillow's external interpreters (EPS, PDF).
-_FORMATS = ("JPEG", "MPO", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
+_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
 
 # What Pillow's readers raise on damaged or hostile bytes.
 DAMAGE = (

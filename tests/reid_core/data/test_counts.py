@@ -1,0 +1,41 @@
+from pathlib import Path
+
+import pytest
+
+from reid_core.data.counts import PUBLISHED, Counts, count, verify_counts
+from reid_core.data.market_style import Record
+from reid_core.errors import UserError
+
+
+def _records(size: Counts) -> list[Record]:
+    """Make up records with the wanted numbers of images, people and cameras."""
+    train = [Record("train", f"t/{i}", 1 + i % size.train_people, i % size.cameras) for i in range(size.train)]
+    query = [Record("query", f"q/{i}", 5000 + i % size.query_people, i % size.cameras) for i in range(size.query)]
+    gallery = [Record("gallery", f"g/{i}", 5000 + i % size.query_people, 0) for i in range(size.gallery)]
+    return train + query + gallery
+
+
+def test_counted_by_hand() -> None:
+    records = [
+        Record("train", "a", 1, 0),
+        Record("train", "b", 1, 1),
+        Record("train", "c", None, None),
+        Record("query", "d", 2, 4),
+        Record("gallery", "e", 0, 4),
+    ]
+    assert count(records) == Counts(3, 1, 1, 1, 1, 3)
+
+
+@pytest.mark.parametrize("key", [("market1501", "trainval"), ("dukemtmc-reid", "trainval")])
+def test_whole_copies_pass(key: tuple[str, str]) -> None:
+    verify_counts(*key, _records(PUBLISHED[key]), Path("data"))
+
+
+def test_an_incomplete_copy_is_told_with_both_numbers() -> None:
+    records = _records(PUBLISHED["market1501", "trainval"])[:-3]
+    with pytest.raises(UserError, match=r"gallery 15,910 instead of 15,913 \(looked at image files in g, q, t\)"):
+        verify_counts("market1501", "trainval", records, Path("data"))
+
+
+def test_sets_without_a_published_size_pass() -> None:
+    verify_counts("personx", "trainval", [], Path("data"))
