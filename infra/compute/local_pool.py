@@ -59,7 +59,6 @@ class LocalWorkers:
                     connection.send(None)
             except OSError:
                 continue  # that worker is gone already
-        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _connect(self, index: int) -> Connection:
         return Client(str(_socket(self.folder, index)), family="AF_UNIX", authkey=self.key)
@@ -173,6 +172,7 @@ def _work(worker_class: type, folder: Path, index: int, key: bytes, threads: int
     while True:
         with listener.accept() as connection:
             if not _serve(worker, connection):
+                listener.close()
                 return
 
 
