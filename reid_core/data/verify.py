@@ -1,5 +1,6 @@
 """Decoding every image once before any training: what cannot be read is named, counted and left out."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -34,7 +35,9 @@ def verify_image(path: Path) -> Verdict:
     try:
         if path.stat().st_size == 0:
             return Verdict(0, 0, "the file is empty")
-        width, height = decode(path).size
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's remarks on metadata; what matters is whether pixels come out
+            width, height = decode(path).size
     except FileNotFoundError:
         return Verdict(0, 0, "the file does not exist")
     except DAMAGE as error:

@@ -8,8 +8,8 @@ def random_features(rng: np.random.Generator, num_images: int) -> np.ndarray:
     kind = rng.integers(4)
     if kind == 0:  # signs in 4 or 16 dimensions: inner products are exact, ties are everywhere
         dim = int(rng.choice([4, 16]))
-        signs: np.ndarray = rng.choice([-1.0, 1.0], size=(num_images, dim))
-        return (signs / np.sqrt(dim)).astype(np.float32)
+        signs: np.ndarray = (rng.choice([-1.0, 1.0], size=(num_images, dim)) / np.sqrt(dim)).astype(np.float32)
+        return signs
     dim = int(rng.integers(2, 9))
     centres = rng.normal(size=(max(1, num_images // 5), dim))
     features = centres[rng.integers(len(centres), size=num_images)] + 0.3 * rng.normal(size=(num_images, dim))

@@ -68,7 +68,7 @@ def test_msmt17_in_market_style(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     found = find_dataset("msmt17", tmp_path)
     assert [record.camera_id for record in found.records] == [13, 13, 14]
     assert found.version == "MSMT17_V1"
-    with pytest.raises(UserError, match="no list_train.txt"):
+    with pytest.raises(UserError, match=r"no list_train\.txt"):
         find_dataset("msmt17", tmp_path, train_split="train")
 
 

@@ -65,7 +65,7 @@ def test_a_photograph_is_turned_upright(tmp_path: Path) -> None:
 
 
 def test_a_picture_that_vanished_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="gone.jpg"):
+    with pytest.raises(UserError, match=r"gone\.jpg"):
         load_images([tmp_path / "gone.jpg"], (8, 4))
 
 

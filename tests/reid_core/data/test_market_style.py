@@ -63,7 +63,7 @@ def test_a_folder_without_any_name_holds_unknown_people(tmp_path: Path) -> None:
 
 def test_one_strange_name_among_good_ones_is_named(tmp_path: Path) -> None:
     root = _touch(tmp_path, "query/0003_c1s1_000001_00.jpg", "query/strange.jpg")
-    with pytest.raises(UserError, match="strange.jpg"):
+    with pytest.raises(UserError, match=r"strange\.jpg"):
         read_market_style(root)
 
 
