@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from pipeline import presets_training
+from reid_core.data.datasets import canonical_name
 from reid_core.errors import UserError
 from stages.cluster import ClusterStageConfig
 from stages.data import DataConfig
@@ -53,6 +54,7 @@ def preset(name: str | None, dataset: str) -> tuple[str, Preset]:
     Returns:
         The name, and stage name to configuration; a stage without one keeps its defaults.
     """
+    dataset = canonical_name(dataset)
     if name is None:
         name = "tiny" if dataset in ("synthetic", "folder") else "paper"
     if name not in PRESETS:

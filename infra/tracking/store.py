@@ -21,6 +21,8 @@ from reid_core.errors import UserError
 
 COMPLETION_MARKER = "stage.json"
 
+# Not every server has /health.
+_API_PROBE = "/api/2.0/mlflow/experiments/search?max_results=1"
 _PROBE_SECONDS = 5.0
 _MAX_PARAM_LENGTH = 6000
 _MAX_PARAMS_A_CALL = 100
@@ -55,15 +57,27 @@ def check_store(uri: str) -> None:
     if scheme not in ("http", "https"):
         return
     try:
-        with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=_PROBE_SECONDS):
-            return
-    except urllib.error.HTTPError:
-        return  # something answers; not every server has /health
+        if not (_answers(f"{uri.rstrip('/')}/health") or _answers(f"{uri.rstrip('/')}{_API_PROBE}")):
+            raise UserError(
+                f"MLFLOW_TRACKING_URI={uri} answers, but not as an MLflow server does; correct it, or unset it to keep "
+                "the runs in a local database"
+            )
     except (OSError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
         raise UserError(
             f"no MLflow server answers at MLFLOW_TRACKING_URI={uri} ({getattr(error, 'reason', error)}); start it, or "
             "unset MLFLOW_TRACKING_URI to keep the runs in a local database"
         ) from error
+
+
+def _answers(url: str) -> bool:
+    """Tell whether a path is served; one that wants a login is."""
+    try:
+        with urllib.request.urlopen(url, timeout=_PROBE_SECONDS):
+            return True
+    except urllib.error.HTTPError as error:
+        return error.code in (401, 403)
 
 
 class RunStore:
