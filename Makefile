@@ -7,7 +7,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help venv pipeline ui test test-slow lint type format check clean-venv
 
-DATASET ?= synthetic
+DATASET ?=
 DATA_ROOT ?=
 PRESET ?=
 SEED ?=
@@ -16,10 +16,13 @@ EXECUTOR ?=
 ARGS ?=
 
 BIN := .venv/bin
-PIPELINE_OPTIONS := --dataset "$(DATASET)" \
+# What is not given is left to the configuration file or to the defaults of the command line.
+PIPELINE_OPTIONS := \
+	$(if $(DATASET),--dataset "$(DATASET)") \
 	$(if $(DATA_ROOT),--data-root "$(DATA_ROOT)") \
 	$(if $(PRESET),--preset "$(PRESET)") \
-	$(if $(SEEDS),--seeds "$(SEEDS)",$(if $(SEED),--seeds "$(SEED)")) \
+	$(if $(SEED),--seed "$(SEED)") \
+	$(if $(SEEDS),--seeds "$(SEEDS)") \
 	$(if $(EXECUTOR),--executor "$(EXECUTOR)")
 
 help: ## list the targets

@@ -83,6 +83,7 @@ def page(title: str, stages: Mapping[str, StageFacts]) -> str:
         remarks=remarks(stages),
         environment=environment_of(stages),
         configuration=configuration(stages),
+        deterministic=any(facts.marker.get("deterministic") is True for facts in stages.values()),
     )
 
 
