@@ -63,7 +63,9 @@ class LabelledMonitor:
         kept = self.__history.read_text().splitlines() if self.__history.exists() else []
         rows = [row for row in map(json.loads, kept) if row["epoch"] < epoch] + [{"epoch": epoch, **values}]
         self.__history.parent.mkdir(parents=True, exist_ok=True)
-        self.__history.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        partial = self.__history.with_suffix(".tmp")
+        partial.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        partial.replace(self.__history)
         # Choosing an epoch on the test set flatters: it is logged under a name that says so, and never used.
         return {"best_on_test/mAP": max(row["mAP"] for row in rows)} if "mAP" in values else {}
 
