@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from reid_core.errors import UserError
+from reid_core.mesh.anny_cache import build_once, default_folder
 
 PHENOTYPES = ("gender", "age", "muscle", "weight", "height", "proportions")
 POSED_BONES = (
@@ -86,15 +87,18 @@ def euler_matrices(angles_deg: Tensor) -> Tensor:
 def load_body(topology: str) -> Body:
     """Build a body once per process.
 
-    The very first build on a machine takes up to a minute (Anny compiles kernels and fills its cache under the home
-    folder); later ones take about a second. Everything it needs is inside the installed package: no network.
+    The first build on a machine takes most of a minute and fills a cache; later ones take a second or two. Everything
+    it needs is inside the installed package: no network.
     """
     if topology not in TOPOLOGIES:
         raise UserError(f"mesh topology must be one of {', '.join(TOPOLOGIES)}, got {topology!r}; choose one of these")
-    with contextlib.redirect_stdout(io.StringIO()):  # Warp greets on standard output
-        import anny
+    import anny  # here, because it takes a second to import
 
-        model = anny.Anny(topology=topology).float()
-        rest = model()["rest_vertices"][0]
+    folder = default_folder(anny.__version__)
+    anny.paths.set_anny_cache_path(folder)
+    with contextlib.redirect_stdout(io.StringIO()):  # its kernels greet on standard output
+        # Plain torch skinning: Warp's would be compiled on first use and looks for a GPU with a warning.
+        model = build_once(folder, topology, lambda: anny.Anny(topology=topology, skinning_method="lbs").float())
+    rest = model()["rest_vertices"][0]
     faces = model.get_triangular_faces().long()
     return Body(topology, faces, rest.detach(), model)
