@@ -59,11 +59,10 @@ def progress_bar(description: str, total: int, unit: str) -> Iterator[ProgressBa
 
 
 class _Rate:
-    """Units a second since the first report, which may be that of a resumed run."""
+    """Units a second since the first report, which may be that of a resumed run; 0 until there is a second one."""
 
     def __init__(self) -> None:
         self._first: tuple[float, int] | None = None
-        self._started = time.monotonic()
 
     def __call__(self, done: int) -> float:
         now = time.monotonic()
@@ -101,14 +100,13 @@ class _Lines:
             if time.monotonic() - self._last_line < SECONDS_BETWEEN_LINES:
                 return
             self._last_line = time.monotonic()
-            left = f", {(self._total - done) / rate:.0f} s left" if rate else ""
-            self._line(f"{rate:.3g}/s{left}")
+            self._line(f", {rate:.3g}/s, {(self._total - done) / rate:.0f} s left" if rate else "")
 
     def end(self) -> None:
-        self._line(f"in {time.monotonic() - self._started:.1f} s")
+        self._line(f", in {time.monotonic() - self._started:.1f} s")
 
     def _line(self, pace: str) -> None:
-        text = f"  {self._description}: {self._done}/{self._total} {self._unit}, {pace}"
+        text = f"  {self._description}: {self._done}/{self._total} {self._unit}{pace}"
         values = _values(self._shown)
         self._console.print(f"{text}  {values}" if values else text, markup=False)
 

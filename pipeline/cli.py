@@ -3,7 +3,6 @@
 import errno
 import logging
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Annotated, NoReturn, Optional
 
 import typer
 
+from infra.messages import TerminalHandler, send_to
 from reid_core.errors import UserError
 
 _EXIT_USER_ERROR = 2
@@ -201,13 +201,9 @@ def _fail(message: str, code: int, error: BaseException, *, debug: bool) -> NoRe
 
 
 def _log_to_terminal(*, debug: bool) -> None:
-    handler = logging.StreamHandler(sys.stderr)
+    handler = TerminalHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
-    for name in ("reid_core", "stages", "infra", "pipeline"):
-        logger = logging.getLogger(name)
-        logger.handlers = [handler]
-        logger.propagate = False
-        logger.setLevel(logging.DEBUG if debug else logging.INFO)
+    send_to(handler, logging.DEBUG if debug else logging.INFO)
 
 
 if __name__ == "__main__":

@@ -84,12 +84,13 @@ def show_seeds(console: Console, outcomes: Mapping[int, Outcome]) -> None:
 
 def _stage_table(stages: Sequence[StageResult]) -> Table:
     table = Table(title="Stages", title_justify="left")
-    for heading in ("stage", "", "seconds"):
-        table.add_column(heading, justify="right" if heading == "seconds" else "left")
+    for heading in ("stage", "", "took s", "now s"):
+        table.add_column(heading, justify="right" if heading.endswith(" s") else "left")
     for stage in stages:
-        table.add_row(stage.name, "reused" if stage.reused else "ran", f"{stage.seconds:.1f}")
+        table.add_row(stage.name, "reused" if stage.reused else "ran", f"{stage.took:.1f}", f"{stage.seconds:.1f}")
     table.add_section()
-    table.add_row("all", "", f"{sum(stage.seconds for stage in stages):.1f}")
+    took, now = sum(stage.took for stage in stages), sum(stage.seconds for stage in stages)
+    table.add_row("all", "", f"{took:.1f}", f"{now:.1f}")
     return table
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from infra.compute.protocol import Compute
 from infra.home import Home, check_home
@@ -36,6 +36,7 @@ class StageResult:
         name: Of the stage.
         reused: Whether a finished run served.
         seconds: That this command spent on it.
+        took: Seconds that the stage took when it ran.
         run_id: MLflow run that holds its artifacts.
         folder: Its artifacts.
     """
@@ -43,6 +44,7 @@ class StageResult:
     name: str
     reused: bool
     seconds: float
+    took: float
     run_id: str
     folder: Path
 
@@ -85,7 +87,9 @@ def run_plan(
                 inputs = {name: results[name].folder for name in stage.needs}
                 run, reused = _Work(plan, home, store, compute, parent, stage).run(inputs)
             folder = store.artifacts_dir(run)
-            results[stage.name] = StageResult(stage.name, reused, time.monotonic() - start, run.run_id, folder)
+            took = float(_marker(folder)["seconds"])
+            seconds = time.monotonic() - start
+            results[stage.name] = StageResult(stage.name, reused, seconds, took, run.run_id, folder)
             if reused:
                 _log.info("%s: reused", stage.name)
                 store.tag(parent, f"reused.{stage.name}", run.run_id)
@@ -175,8 +179,7 @@ class _Work:
     def _store_results(self, place: Workplace, run_id: str) -> None:
         self.store.tracker(run_id, place.journal_dir).replay()
         self.store.upload(run_id, place.out_dir)
-        seconds = json.loads((place.out_dir / COMPLETION_MARKER).read_text())["seconds"]
-        self.store.tag(run_id, "seconds", str(seconds))
+        self.store.tag(run_id, "seconds", str(_marker(place.out_dir)["seconds"]))
         # The run counts as finished from here on, so this comes last.
         self.store.end(run_id, "FINISHED")
 
@@ -209,6 +212,12 @@ def _ended_by_outcome(store: RunStore, run_id: str, *, done: bool = True) -> Ite
         raise
     if done:
         store.end(run_id, "FINISHED")
+
+
+def _marker(folder: Path) -> dict[str, Any]:
+    facts = json.loads((folder / COMPLETION_MARKER).read_text())
+    assert isinstance(facts, dict), folder
+    return facts
 
 
 def _tags() -> dict[str, str]:

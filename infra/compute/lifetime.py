@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable
 from multiprocessing.connection import wait
@@ -15,6 +16,8 @@ def end_with_parent(on_end: Callable[[], None] | None = None) -> None:
     Args:
         on_end: Called first, for example to remove a folder that the parent would have removed.
     """
+    # Ctrl-C reaches every process of the terminal; the parent decides what becomes of this one.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None, "only a process started by multiprocessing has a parent to watch"
 

@@ -26,6 +26,7 @@ from infra.compute.rank import (
     run_rank,
     torch_mode,
 )
+from infra.messages import follow_messages
 from infra.progress import ProgressBar, follow_file, progress_bar
 from infra.tracking.protocol import Tracker
 from reid_core.errors import UserError
@@ -111,7 +112,7 @@ class LocalCompute:
             if num_workers == 1:
                 _train_here(job, self._device(0), bar)
             else:
-                with follow_file(job.progress_path, bar):
+                with follow_file(job.progress_path, bar), follow_messages(job.messages_path):
                     _train_in_processes(job, [str(self._device(rank)) for rank in range(num_workers)])
 
     def close(self) -> None:
@@ -145,6 +146,7 @@ def _map_in_processes(
     """Fill ``results`` with the shards of ``todo``; keeps what was done when a process dies."""
     context = multiprocessing.get_context("spawn")
     executor = ProcessPoolExecutor(slots, mp_context=context, initializer=_start_process, initargs=(threads,))
+    before = set(multiprocessing.active_children())
     try:
         waiting: dict[Future[R], int] = {executor.submit(function, shards[index]): index for index in todo}
         while waiting:
@@ -152,6 +154,11 @@ def _map_in_processes(
             for future in done:
                 results[waiting.pop(future)] = future.result()
             bar.show(sum(sizes[index] for index in results), {})
+    except BaseException:
+        # An error or Ctrl-C should not wait for shards that are still worked on.
+        for process in set(multiprocessing.active_children()) - before:
+            process.terminate()
+        raise
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
 

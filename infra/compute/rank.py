@@ -12,12 +12,14 @@ import torch
 from infra.compute.context import RankContext
 from infra.compute.machine import bound_threads
 from infra.compute.protocol import TrainContext, Workers
+from infra.messages import send_to_file
 from infra.progress import ProgressFile
 from infra.tracking.protocol import Tracker
 from infra.tracking.silent import SilentTracker
 from reid_core.errors import UserError
 
 PROGRESS_FILE = "progress.json"
+MESSAGES_FILE = "messages.txt"
 _USER_ERROR_FILE = "user_error.txt"
 
 # A rank that is killed is started again from its latest checkpoint this often.
@@ -53,6 +55,11 @@ class TrainJob:
         """File through which rank 0 shows its progress to the driver."""
         return self.checkpoint_dir / PROGRESS_FILE
 
+    @property
+    def messages_path(self) -> Path:
+        """File through which rank 0 says what it has to say."""
+        return self.checkpoint_dir / MESSAGES_FILE
+
 
 def run_rank(job: TrainJob, rank: int, device: torch.device) -> None:
     """Run the loop of one rank in a process of its own, reporting through files.
@@ -61,6 +68,8 @@ def run_rank(job: TrainJob, rank: int, device: torch.device) -> None:
     only start the rank again.
     """
     bound_threads(job.threads)
+    if rank == 0:
+        send_to_file(job.messages_path)
     progress = ProgressFile(job.progress_path)
     tracker = job.tracker if rank == 0 else SilentTracker()
     context = RankContext(rank, job.num_workers, device, tracker, job.workers, job.checkpoint_dir, progress.show)

@@ -14,6 +14,7 @@ from infra.compute.machine import bound_threads
 from infra.compute.protocol import TrainContext, Workers
 from infra.compute.rank import MAX_RESTARTS, TrainJob, forget_user_error, raise_user_error, run_rank
 from infra.compute.ray_cluster import connect, disconnect, probe_address
+from infra.messages import follow_messages
 from infra.progress import follow_file, progress_bar
 from infra.tracking.protocol import Tracker
 from reid_core.errors import UserError
@@ -139,7 +140,11 @@ class RayCompute:
         deterministic = bool((settings or {}).get("deterministic", self._deterministic))
         threads = max(1, self.num_cpus // num_workers)
         job = TrainJob(loop, argument, num_workers, checkpoint_dir, tracker, workers, threads, deterministic)
-        with progress_bar(description, num_images, "images") as bar, follow_file(job.progress_path, bar):
+        with (
+            progress_bar(description, num_images, "images") as bar,
+            follow_file(job.progress_path, bar),
+            follow_messages(job.messages_path),
+        ):
             _fit(job, use_gpu=self.num_gpus > 0)
         raise_user_error(checkpoint_dir)
 
