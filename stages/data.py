@@ -61,6 +61,12 @@ class DataConfig(StageConfig):
     def _known(cls, name: str) -> str:
         return canonical_name(name)
 
+    @field_validator("data_root")
+    @classmethod
+    def _absolute(cls, path: Path | None) -> Path | None:
+        # The same folder is the same configuration wherever the command was typed.
+        return path and path.expanduser().absolute()
+
 
 def check(config: DataConfig) -> None:
     """Raise a UserError when the data cannot be used, before any work; nothing is decoded or written."""
@@ -69,11 +75,14 @@ def check(config: DataConfig) -> None:
 
 
 def content_digest(config: DataConfig) -> str:
-    """Return a short name of the images: of names, sizes and times of the files, or of the rendering settings."""
+    """Return a short name of the images: of names, sizes and times of the files, or of the rendering settings.
+
+    Where the folder lies counts too, because the manifest points to it.
+    """
     if config.dataset == "synthetic":
         return _digest([config.synthetic.model_dump_json()])
     found = _find(config)
-    lines = [found.version]
+    lines = [found.version, str(found.root)]
     for record in found.records:
         try:
             status = (found.root / record.path).stat()

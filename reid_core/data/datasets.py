@@ -76,7 +76,10 @@ def find_dataset(name: str, data_root: Path, *, train_split: str = "trainval") -
         raise UserError(f"DATA_ROOT {root} {came}; wanted the folder that holds the images of {name}")
     if train_split != "trainval" and name != "msmt17":
         raise UserError(f"data.train_split={train_split} is for msmt17 only, which has a validation list; remove it")
-    found = _find_folder(root) if name == "folder" else _find_benchmark(name, root, train_split)
+    try:
+        found = _find_folder(root) if name == "folder" else _find_benchmark(name, root, train_split)
+    except PermissionError as error:
+        raise UserError(f"{error.filename} may not be read ({error.strerror}); change its permissions") from error
     if not any(record.split == "train" for record in found.records):
         raise UserError(f"no training image lies in {found.root} (looked for .jpg, .png, .bmp, .webp and .tif files)")
     verify_counts(name, train_split, found.records, found.root)

@@ -16,7 +16,7 @@ from torch import Tensor
 from reid_core.errors import UserError
 
 RANKS = (1, 5, 10, 20)
-_BLOCK_ENTRIES = 16_000_000  # similarities of one block: 64 MB in float32
+_BLOCK_ENTRIES = 4_000_000  # similarities of one block: 16 MB in float32
 
 
 class Side(NamedTuple):

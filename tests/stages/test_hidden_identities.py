@@ -77,6 +77,13 @@ def test_the_unlabelled_view_has_no_field_for_identities() -> None:
     assert set(UnlabelledImages.__dataclass_fields__) == {"image_ids", "paths", "cameras"}
 
 
+@pytest.mark.parametrize("name", ["mesh", "identity", "generator", "cluster", "joint", "training", "clustering"])
+def test_no_training_stage_names_an_identity(name: str) -> None:
+    text = (Path(data.__file__).parent / f"{name}.py").read_text()
+    assert "person_id" not in text
+    assert "stages.truth" not in text
+
+
 def test_other_identities_and_names_give_the_same_weights_to_the_bit(tmp_path: Path, compute: LocalCompute) -> None:
     config = data.DataConfig(
         dataset="folder", data_root=write_people(tmp_path / "people"), image_height=64, image_width=32
