@@ -3,8 +3,6 @@
 Letters: B bodies, V vertices, F faces. The body stands on z up, faces -y and has its left side at +x; metres.
 """
 
-import contextlib
-import io
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -96,9 +94,8 @@ def load_body(topology: str) -> Body:
 
     folder = default_folder(anny.__version__)
     anny.paths.set_anny_cache_path(folder)
-    with contextlib.redirect_stdout(io.StringIO()):  # its kernels greet on standard output
-        # Plain torch skinning: Warp's would be compiled on first use and looks for a GPU with a warning.
-        model = build_once(folder, topology, lambda: anny.Anny(topology=topology, skinning_method="lbs").float())
+    # Plain torch skinning: Warp's would be compiled on first use and looks for a GPU with a warning.
+    model = build_once(folder, topology, lambda: anny.Anny(topology=topology, skinning_method="lbs").float())
     rest = model()["rest_vertices"][0]
     faces = model.get_triangular_faces().long()
     return Body(topology, faces, rest.detach(), model)

@@ -85,9 +85,14 @@ def _faces_of_tiles(corners: Tensor, tile: int, rows: int, columns: int) -> tupl
 
 def _rasterise_tiles(corners: Tensor, counts: Tensor, tile: int) -> tuple[Tensor, Tensor]:
     """Rasterise M faces, grouped into T tiles by ``counts``: packed face (T, t, t) or -1, barycentric (T, t, t, 3)."""
-    vertices = list(torch.split(corners.reshape(-1, 3), (counts * 3).tolist()))
+    found = counts.new_full((len(counts), tile, tile), -1)
+    barycentric = corners.new_zeros(len(counts), tile, tile, 3)
+    occupied = counts.nonzero().flatten()
+    if len(occupied) == 0:
+        return found, barycentric
+    vertices = list(torch.split(corners.reshape(-1, 3), (counts[occupied] * 3).tolist()))
     triangles = [torch.arange(len(part), device=corners.device).reshape(-1, 3) for part in vertices]
-    found, _, barycentric, _ = rasterize_meshes(
+    seen, _, weights, _ = rasterize_meshes(
         Meshes(verts=vertices, faces=triangles),
         image_size=(tile, tile),
         blur_radius=0.0,
@@ -95,7 +100,8 @@ def _rasterise_tiles(corners: Tensor, counts: Tensor, tile: int) -> tuple[Tensor
         bin_size=0 if corners.device.type == "cpu" else None,
         perspective_correct=False,
     )
-    return found[..., 0], barycentric[..., 0, :]
+    found[occupied], barycentric[occupied] = seen[..., 0], weights[..., 0, :]
+    return found, barycentric
 
 
 def _join(tiles: Tensor, views: int, rows: int, columns: int) -> Tensor:
