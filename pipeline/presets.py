@@ -7,6 +7,7 @@ from reid_core.data.datasets import canonical_name
 from reid_core.errors import UserError
 from stages.cluster import ClusterStageConfig
 from stages.data import DataConfig
+from stages.mesh import MeshConfig
 from stages.stage import StageConfig
 
 Preset = dict[str, StageConfig]
@@ -17,6 +18,7 @@ def tiny(dataset: str) -> Preset:
     identity = presets_training.tiny_identity()
     return {
         "data": DataConfig(dataset=dataset, image_height=64, image_width=32),
+        "mesh": MeshConfig(topology="notoes_collapse3pc"),
         "identity": identity,
         "generator": presets_training.tiny_generator(),
         "cluster": ClusterStageConfig(clustering=identity.clustering),
@@ -29,6 +31,7 @@ def small(dataset: str) -> Preset:
     identity = presets_training.small_identity()
     return {
         "data": DataConfig(dataset=dataset, image_height=128, image_width=64),
+        "mesh": MeshConfig(topology="notoes_collapse5pc"),
         "identity": identity,
         "generator": presets_training.small_generator(),
         "cluster": ClusterStageConfig(clustering=identity.clustering),

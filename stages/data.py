@@ -18,6 +18,7 @@ from reid_core.data.datasets import Found, canonical_name, find_dataset
 from reid_core.data.images import load_images
 from reid_core.data.manifest import SCHEMA, Manifest, write_manifest
 from reid_core.data.market_style import Record, read_market_style
+from reid_core.data.synthetic.settings import VERSION as RENDERER_VERSION
 from reid_core.data.synthetic.settings import SyntheticSettings
 from reid_core.data.synthetic.write import finish, plan_shards, render_shard
 from reid_core.data.verify import Verdict, refuse_many_unreadable, verify_image
@@ -80,7 +81,7 @@ def content_digest(config: DataConfig) -> str:
     Where the folder lies counts too, because the manifest points to it.
     """
     if config.dataset == "synthetic":
-        return _digest([config.synthetic.model_dump_json()])
+        return _digest([str(RENDERER_VERSION), config.synthetic.model_dump_json()])
     found = _find(config)
     lines = [found.version, str(found.root)]
     for record in found.records:

@@ -18,7 +18,7 @@ def draw_pose(random: np.random.Generator) -> NDArray[np.float32]:
     phase = random.uniform(0.0, 2 * np.pi)
     stride = random.uniform(4.0, 26.0)
     swing = stride * random.uniform(0.6, 1.2)
-    bend = random.uniform(0.0, 20.0)
+    bend = random.uniform(-24.0, 8.0)
     lowered = random.uniform(36.0, 44.0)
     moved = {
         # A leg swings about x (negative is forward); its knee bends most while it swings forward.
@@ -30,7 +30,7 @@ def draw_pose(random: np.random.Generator) -> NDArray[np.float32]:
         "upperarm01.L": (-swing * np.sin(phase), lowered, 0.0),
         "upperarm01.R": (swing * np.sin(phase), -lowered, 0.0),
         "lowerarm01.L": (-bend, 0.0, 0.0),
-        "lowerarm01.R": (-bend * random.uniform(0.6, 1.6), 0.0, 0.0),
+        "lowerarm01.R": (-bend - random.uniform(-8.0, 8.0), 0.0, 0.0),
         "spine03": (random.uniform(-2.0, 6.0), 0.0, random.uniform(-6.0, 6.0)),
         "neck01": (random.uniform(-8.0, 12.0), 0.0, random.uniform(-25.0, 25.0)),
     }

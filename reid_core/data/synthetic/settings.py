@@ -7,6 +7,9 @@ from dataclasses import asdict, dataclass
 from reid_core.errors import UserError
 from reid_core.mesh.body import TOPOLOGIES
 
+# Raised when the same settings give other pictures.
+VERSION = 1
+
 # Bounds of the whole numbers among the settings: name, smallest, largest.
 _BOUNDS = (
     ("num_train_people", 1, 5000),
@@ -60,7 +63,7 @@ class SyntheticSettings:
 
     def digest(self) -> str:
         """Short name of everything that the pictures depend on: not of the sharding, not of the number of people."""
-        kept = asdict(self)
+        kept = {"version": VERSION, **asdict(self)}
         for name in ("people_per_shard", "num_train_people", "num_test_people"):
             del kept[name]
         return hashlib.blake2b(json.dumps(kept, sort_keys=True).encode(), digest_size=8).hexdigest()
