@@ -15,7 +15,7 @@ class ClusterWorker:
     def __init__(self) -> None:
         # numba's own thread pool: no third OpenMP runtime beside FAISS's.
         os.environ.setdefault("NUMBA_THREADING_LAYER", "workqueue")
-        self._num_threads = int(os.environ.get("OMP_NUM_THREADS", "0")) or len(os.sched_getaffinity(0))
+        self._num_threads = int(os.environ.get("OMP_NUM_THREADS", "0")) or os.cpu_count() or 1
 
     def search(self, features: np.ndarray, start: int, stop: int, k: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the neighbour lists of the images ``start`` to ``stop`` (exclusive).
