@@ -1,8 +1,8 @@
 """The k-reciprocal Jaccard distance (Zhong et al., CVPR 2017) on sparse rows: no N x N array exists at any time.
 
 The convention is the one that clustering-based re-identification shares: lists hold k1 entries with the image itself
-first, half lists round(k1 / 2) + 1. Every row is computed by one thread in a fixed
-order, so the result does not depend on the number of threads, and d(i, j) equals d(j, i) to the bit.
+first, half lists round(k1 / 2) + 1. Every row is computed by one thread in a fixed order, so the result does not depend
+on the number of threads, and d(i, j) equals d(j, i) to the bit.
 
 N: images, D: feature size, k: length of the neighbour lists.
 """
