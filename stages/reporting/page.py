@@ -11,7 +11,7 @@ from jinja2 import Environment, StrictUndefined
 
 from stages.reporting.curves import Curve, curves, is_number
 from stages.reporting.facts import StageFacts
-from stages.reporting.pictures import Picture, picture
+from stages.reporting.pictures import CAPTIONS, Picture, picture
 from stages.reporting.results import cluster_table, encoder_table, headline, query_note, sentence
 
 DOES = {
@@ -106,7 +106,12 @@ def pictures_of(stages: Mapping[str, StageFacts]) -> list[Picture]:
     """Embed the pictures: what was generated and found first, what it was made from last."""
     order = {name: place for place, name in enumerate(("joint", "generator", "evaluate", "cluster", "mesh", "data"))}
     names = sorted(stages, key=lambda name: order.get(name, len(order)))
-    return [picture(name, path) for name in names for path in stages[name].pictures]
+    known = list(CAPTIONS)
+    return [
+        picture(name, path)
+        for name in names
+        for path in sorted(stages[name].pictures, key=lambda path: known.index(path.stem) if path.stem in known else 99)
+    ]
 
 
 def remarks(stages: Mapping[str, StageFacts]) -> list[str]:

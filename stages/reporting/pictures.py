@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-LARGEST_PNG_BYTES = 600_000  # above this a picture is embedded as JPEG, so that a report can be sent by mail
+LARGEST_PNG_BYTES = 200_000  # above this a picture is embedded as JPEG, so that a report can be sent by mail
 LARGEST_SIDE = 2400  # pixels
 PAGE_WIDTH = 1100  # pixels of the page that a laptop shows
 LARGEST_PIXELS = 200_000_000  # an image that claims more is not opened
@@ -53,8 +53,8 @@ CAPTIONS = {
     ),
     "guidance": (
         "Bodies",
-        "People and the body that was placed into the picture, turned step by step. Its outline should cover the "
-        "person, and its front should be the person's front.",
+        "People, the body laid over them in green, and the body turned step by step. The green should cover the "
+        "person, and the body should face where the person faces.",
     ),
     "people": ("The people", "One person a row, in several cameras, and mostly from different sides."),
     "sample": ("A sample of the images", "What the encoder learns from."),

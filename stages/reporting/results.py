@@ -124,7 +124,7 @@ def headline(stages: Mapping[str, StageFacts]) -> str:
     if "joint" not in known:
         return "The evaluation left no scores."
     gains = [
-        f"{known['joint'] - known[name]:+.1f} against the {words}"
+        f"{signed(known['joint'] - known[name])} against the {words}"
         for name, words in (("identity", "identity warm-up"), ("untrained", "untrained encoder"))
         if name in known
     ]
@@ -155,6 +155,11 @@ def listed(value: object) -> list[Mapping[str, Any]]:
 def number(value: object, *, digits: int = 1) -> str:
     """Write a number for a table; a dash when there is none."""
     return f"{value:,.{digits}f}" if is_number(value) else "–"
+
+
+def signed(value: float) -> str:
+    """Write a difference with its sign."""
+    return f"{value:+.1f}".replace("-", "\N{MINUS SIGN}")
 
 
 def sentence(text: str) -> str:

@@ -31,7 +31,7 @@ def test_one_encoder_alone_is_not_called_the_best(tmp_path: Path) -> None:
 
 def test_gains_are_differences_of_map(tmp_path: Path) -> None:
     facts = stages(tmp_path, rows=[{"encoder": "identity", "mAP": 30.0}, {"encoder": "joint", "mAP": 28.5}])
-    assert headline(facts) == "Joint training reaches 28.5 % mAP: -1.5 against the identity warm-up."
+    assert headline(facts) == "Joint training reaches 28.5 % mAP: \N{MINUS SIGN}1.5 against the identity warm-up."
 
 
 def test_no_scores_is_said(tmp_path: Path) -> None:
