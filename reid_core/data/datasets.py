@@ -72,8 +72,9 @@ def find_dataset(name: str, data_root: Path, *, train_split: str = "trainval") -
     assert name in NAMES, name
     root = data_root.expanduser().absolute()
     if not root.is_dir():
+        what = "your images" if name == "folder" else name
         came = "is a file" if root.exists() else "does not exist"
-        raise UserError(f"DATA_ROOT {root} {came}; wanted the folder that holds the images of {name}")
+        raise UserError(f"DATA_ROOT {root} {came}; wanted the folder that holds {what}")
     if train_split != "trainval" and name != "msmt17":
         raise UserError(f"data.train_split={train_split} is for msmt17 only, which has a validation list; remove it")
     try:
