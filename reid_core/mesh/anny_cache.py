@@ -6,12 +6,17 @@ Here one process builds while the others wait, and what a killed one left behind
 """
 
 import fcntl
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
+
+from reid_core.errors import UserError
+
+_LOG = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -33,7 +38,13 @@ def build_once(folder: Path, name: str, build: Callable[[], T]) -> T:
     Returns:
         What ``build`` returns.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{folder} should keep what the body model computes on its first use, but cannot be made ({error}); "
+            "set XDG_CACHE_HOME to a folder that can be written"
+        ) from error
     ready, building = folder / f"{name}.ready", folder / "building"
     with _locked(folder, fcntl.LOCK_SH):
         if ready.exists():
@@ -43,6 +54,7 @@ def build_once(folder: Path, name: str, build: Callable[[], T]) -> T:
             _empty(folder)
         if ready.exists():
             return build()
+        _LOG.info("building the body model %s for the first time on this machine: up to a minute", name)
         building.touch()
         result = build()
         ready.touch()

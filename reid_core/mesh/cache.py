@@ -87,7 +87,7 @@ def is_whole(path: Path, image_ids: Sequence[str], digest: str) -> bool:
 
 
 class MeshCache:
-    """Guidance maps by image name; compressed in memory (about 0.3 KB a map at 64 x 32, 2 KB at 256 x 128)."""
+    """Guidance maps by image name; compressed in memory (under 1 KB a map at 64 x 32)."""
 
     def __init__(self, table: pa.Table, size: tuple[int, int]) -> None:
         self.size = size

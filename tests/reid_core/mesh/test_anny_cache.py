@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from reid_core.errors import UserError
 from reid_core.mesh.anny_cache import build_once, default_folder
 
 
@@ -50,3 +51,9 @@ def test_what_a_killed_build_left_is_thrown_away(tmp_path: Path) -> None:
 def test_the_cache_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert default_folder("1.2") == tmp_path / "genvar" / "anny-1.2"
+
+
+def test_a_folder_that_cannot_be_made_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UserError, match="XDG_CACHE_HOME"):
+        build_once(tmp_path / "file" / "cache", "body", str)
