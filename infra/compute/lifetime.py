@@ -1,4 +1,7 @@
-"""Processes that end with the one that started them, however it ended."""
+"""Processes that end with the one that started them, however it ended.
+
+Imported by processes that need not load torch, so this module does not either.
+"""
 
 import multiprocessing
 import os
@@ -6,6 +9,8 @@ import signal
 import threading
 from collections.abc import Callable
 from multiprocessing.connection import wait
+
+from infra.compute.machine import bound_threads
 
 
 def end_with_parent(on_end: Callable[[], None] | None = None) -> None:
@@ -30,3 +35,13 @@ def end_with_parent(on_end: Callable[[], None] | None = None) -> None:
             os._exit(1)
 
     threading.Thread(target=watch, name="parent-watch", daemon=True).start()
+
+
+def start_process(threads: int) -> None:
+    """Prepare a spawned process for the work of its parent.
+
+    Args:
+        threads: That its numerical libraries may use.
+    """
+    end_with_parent()
+    bound_threads(threads)

@@ -13,7 +13,7 @@ import torch.distributed as dist
 from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException, spawn
 
 from infra.compute.context import RankContext
-from infra.compute.lifetime import end_with_parent
+from infra.compute.lifetime import end_with_parent, start_process
 from infra.compute.local_pool import LocalPool
 from infra.compute.machine import available_cpus, available_gpus, bound_threads
 from infra.compute.protocol import TrainContext, Workers
@@ -145,7 +145,7 @@ def _map_in_processes(
 ) -> None:
     """Fill ``results`` with the shards of ``todo``; keeps what was done when a process dies."""
     context = multiprocessing.get_context("spawn")
-    executor = ProcessPoolExecutor(slots, mp_context=context, initializer=_start_process, initargs=(threads,))
+    executor = ProcessPoolExecutor(slots, mp_context=context, initializer=start_process, initargs=(threads,))
     before = set(multiprocessing.active_children())
     try:
         waiting: dict[Future[R], int] = {executor.submit(function, shards[index]): index for index in todo}
@@ -161,11 +161,6 @@ def _map_in_processes(
         raise
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
-
-
-def _start_process(threads: int) -> None:
-    end_with_parent()
-    bound_threads(threads)
 
 
 def _train_here(job: TrainJob, device: torch.device, bar: ProgressBar) -> None:

@@ -3,17 +3,14 @@
 import shutil
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
-
-from infra.compute.machine import bound_threads
 from infra.compute.protocol import TrainContext, Workers
 from infra.compute.rank import MAX_RESTARTS, TrainJob, forget_user_error, raise_user_error, run_rank
 from infra.compute.ray_cluster import connect, disconnect, probe_address
+from infra.compute.ray_pool import call_shard, result_of, start_ray_pool
 from infra.messages import follow_messages
 from infra.progress import follow_file, progress_bar
 from infra.tracking.protocol import Tracker
@@ -75,7 +72,7 @@ class RayCompute:
 
         sizes = [1] * len(shards) if sizes is None else sizes
         cpus = min(cpus, self.num_cpus)
-        task: Any = ray.remote(_call)
+        task: Any = ray.remote(call_shard)
         call = task.options(num_cpus=cpus, num_gpus=gpus, max_retries=MAX_RESTARTS)
         # Enough to keep every CPU busy; more would only fill the scheduler with a large data set's shards.
         in_flight = max(2, 2 * int(self.num_cpus / cpus))
@@ -89,32 +86,16 @@ class RayCompute:
                     running[call.remote(function, shards[index], max(1, int(cpus)))] = index
                 finished, _ = ray.wait(list(running), num_returns=1)
                 for reference in finished:
-                    results[running.pop(reference)] = _get(reference)
+                    results[running.pop(reference)] = result_of(reference)
                 bar.show(sum(sizes[index] for index in results), {})
         return [results[index] for index in range(len(shards))]
 
     def start_workers(self, worker_class: type, num_workers: int, *, cpus: float = 1) -> Workers:
         """Start a pool of ``worker_class()`` instances as Ray actors; see the protocol."""
-        import ray
-
-        threads = max(1, int(cpus))
         # On one node nothing is reserved: training and clustering take turns on the same CPUs, and a reservation could
         # leave none for the other. Over several nodes the reservation spreads the pool.
         reserved = cpus if self._resources[2] > 1 else 0
-        # An environment of its own keeps Ray from reusing a process that has loaded torch.
-        environment = {"env_vars": {"GENVAR_POOL": "1", "OMP_NUM_THREADS": str(threads)}}
-        names = [f"genvar-{worker_class.__name__}-{uuid.uuid4().hex}" for _ in range(num_workers)]
-        actor: Any = ray.remote(_PoolActor)
-        handles = [
-            actor.options(
-                name=name, num_cpus=reserved, max_restarts=MAX_RESTARTS, max_task_retries=MAX_RESTARTS,
-                runtime_env=environment,
-            ).remote(worker_class, threads)
-            for name in names
-        ]  # fmt: skip
-        for handle in handles:
-            _get(handle.ready.remote())
-        workers = RayWorkers(tuple(names))
+        workers, handles = start_ray_pool(worker_class, num_workers, threads=max(1, int(cpus)), reserved_cpus=reserved)
         self._handles.extend(handles)  # a named actor ends when its last handle is gone
         return workers
 
@@ -158,86 +139,6 @@ class RayCompute:
     @cached_property
     def _handles(self) -> list[Any]:
         return []
-
-
-@dataclass(frozen=True)
-class RayWorkers:
-    """Implements ``infra.compute.protocol.Workers``; knows its actors by name, so that it is picklable.
-
-    Attributes:
-        names: Of the actors.
-    """
-
-    names: tuple[str, ...]
-
-    @property
-    def num_workers(self) -> int:
-        """Actors of the pool."""
-        return len(self.names)
-
-    def map(self, method: str, tasks: Sequence[tuple[Any, ...]], *, shared: np.ndarray | None = None) -> list[Any]:
-        """Call ``worker.method(shared, *task)`` for every task; see the protocol."""
-        import ray
-
-        actors = [ray.get_actor(name) for name in self.names]
-        reference = None if shared is None else ray.put(shared)
-        idle, todo = list(actors), list(reversed(range(len(tasks))))
-        running: dict[Any, tuple[int, Any]] = {}
-        results: dict[int, Any] = {}
-        while todo or running:
-            while todo and idle:
-                index, actor = todo.pop(), idle.pop()
-                running[actor.call.remote(method, reference, tasks[index])] = (index, actor)
-            finished, _ = ray.wait(list(running), num_returns=1)
-            for done in finished:
-                index, actor = running.pop(done)
-                results[index] = _get(done)
-                idle.append(actor)
-        return [results[index] for index in range(len(tasks))]
-
-    def stop(self) -> None:
-        """End the pool's processes."""
-        import ray
-
-        for name in self.names:
-            try:
-                ray.kill(ray.get_actor(name))
-            except ValueError:
-                continue  # that actor is gone already
-
-
-class _PoolActor:
-    """A Ray actor that holds one worker."""
-
-    def __init__(self, worker_class: type, threads: int) -> None:
-        bound_threads(threads)
-        self._worker = worker_class()
-        bound_threads(threads)  # again for the libraries that the worker loaded
-
-    def ready(self) -> None:
-        """Answer once the worker is there."""
-
-    def call(self, method: str, shared: np.ndarray | None, task: tuple[Any, ...]) -> Any:
-        """Call a method of the worker; ``shared`` arrives without a copy, read-only."""
-        return getattr(self._worker, method)(*(() if shared is None else (shared,)), *task)
-
-
-def _call(function: Callable[[T], R], shard: T, threads: int) -> R:
-    bound_threads(threads)
-    return function(shard)
-
-
-def _get(reference: Any) -> Any:
-    """Return a result, or raise the error as the function raised it."""
-    import ray
-
-    try:
-        return ray.get(reference)
-    except ray.exceptions.RayTaskError as error:
-        cause = getattr(error, "cause", None)
-        if isinstance(cause, (UserError, OSError)):
-            raise cause from error
-        raise
 
 
 def _fit(job: TrainJob, *, use_gpu: bool) -> None:

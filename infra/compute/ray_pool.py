@@ -1,0 +1,134 @@
+"""A pool of stateful workers as Ray actors, and what a Ray task runs.
+
+The workers' processes must not load torch (FAISS crashes beside it), so this module does not either.
+"""
+
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+
+from infra.compute.machine import bound_threads
+from reid_core.errors import UserError
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_MAX_RESTARTS = 2
+
+
+@dataclass(frozen=True)
+class RayWorkers:
+    """Implements ``infra.compute.protocol.Workers``; knows its actors by name, so that it is picklable.
+
+    Attributes:
+        names: Of the actors.
+    """
+
+    names: tuple[str, ...]
+
+    @property
+    def num_workers(self) -> int:
+        """Actors of the pool."""
+        return len(self.names)
+
+    def map(self, method: str, tasks: Sequence[tuple[Any, ...]], *, shared: np.ndarray | None = None) -> list[Any]:
+        """Call ``worker.method(shared, *task)`` for every task; see the protocol."""
+        import ray
+
+        reference = None if shared is None else ray.put(shared)
+        idle, todo = [ray.get_actor(name) for name in self.names], list(reversed(range(len(tasks))))
+        running: dict[Any, tuple[int, Any]] = {}
+        results: dict[int, Any] = {}
+        while todo or running:
+            while todo and idle:
+                index, actor = todo.pop(), idle.pop()
+                running[actor.call.remote(method, reference, tasks[index])] = (index, actor)
+            finished, _ = ray.wait(list(running), num_returns=1)
+            for done in finished:
+                index, actor = running.pop(done)
+                results[index] = result_of(done)
+                idle.append(actor)
+        return [results[index] for index in range(len(tasks))]
+
+    def stop(self) -> None:
+        """End the pool's processes."""
+        import ray
+
+        for name in self.names:
+            try:
+                ray.kill(ray.get_actor(name))
+            except ValueError:
+                continue  # that actor is gone already
+
+
+def start_ray_pool(
+    worker_class: type, num_workers: int, *, threads: int, reserved_cpus: float
+) -> tuple[RayWorkers, list[Any]]:
+    """Start the actors of a pool.
+
+    Args:
+        worker_class: Called without arguments in every actor.
+        num_workers: Actors.
+        threads: Of each.
+        reserved_cpus: CPUs that Ray sets aside for each.
+
+    Returns:
+        The pool, and the handles that keep it alive.
+    """
+    import ray
+
+    # An environment of its own keeps Ray from reusing a process that has loaded torch.
+    environment = {"env_vars": {"GENVAR_POOL": "1", "OMP_NUM_THREADS": str(threads)}}
+    names = tuple(f"genvar-{worker_class.__name__}-{uuid.uuid4().hex}" for _ in range(num_workers))
+    actor: Any = ray.remote(_PoolActor)
+    handles = [
+        actor.options(
+            name=name,
+            num_cpus=reserved_cpus,
+            max_restarts=_MAX_RESTARTS,
+            max_task_retries=_MAX_RESTARTS,
+            runtime_env=environment,
+        ).remote(worker_class, threads)
+        for name in names
+    ]
+    for handle in handles:
+        result_of(handle.ready.remote())
+    return RayWorkers(names), handles
+
+
+def call_shard(function: Callable[[T], R], shard: T, threads: int) -> R:
+    """Apply a function to one shard; the body of a Ray task."""
+    bound_threads(threads)
+    return function(shard)
+
+
+def result_of(reference: Any) -> Any:
+    """Return a result, or raise the error as the function raised it."""
+    import ray
+
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        cause = getattr(error, "cause", None)
+        if isinstance(cause, (UserError, OSError)):
+            raise cause from error
+        raise
+
+
+class _PoolActor:
+    """A Ray actor that holds one worker."""
+
+    def __init__(self, worker_class: type, threads: int) -> None:
+        bound_threads(threads)
+        self._worker = worker_class()
+        bound_threads(threads)  # again for the libraries that the worker loaded
+
+    def ready(self) -> None:
+        """Answer once the worker is there."""
+
+    def call(self, method: str, shared: np.ndarray | None, task: tuple[Any, ...]) -> Any:
+        """Call a method of the worker; ``shared`` arrives without a copy, read-only."""
+        return getattr(self._worker, method)(*(() if shared is None else (shared,)), *task)
