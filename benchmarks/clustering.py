@@ -21,8 +21,9 @@ def draw_features(num_images: int, num_people: int, dimension: int, *, seed: int
     generator = np.random.default_rng(seed)
     centres = generator.normal(size=(num_people, dimension)).astype(np.float32)
     noise = generator.normal(size=(num_images, dimension)).astype(np.float32)
-    features = centres[generator.integers(num_people, size=num_images)] + 1.2 * noise
-    return features / np.linalg.norm(features, axis=1, keepdims=True)
+    features: np.ndarray = centres[generator.integers(num_people, size=num_images)] + 1.2 * noise
+    features /= np.linalg.norm(features, axis=1, keepdims=True)
+    return features
 
 
 def main() -> None:
