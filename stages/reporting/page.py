@@ -108,10 +108,16 @@ def pictures_of(stages: Mapping[str, StageFacts]) -> list[Picture]:
     names = sorted(stages, key=lambda name: order.get(name, len(order)))
     known = list(CAPTIONS)
     return [
-        picture(name, path)
+        picture(name, path, kind=kind_of(path.stem, stages[name]))
         for name in names
         for path in sorted(stages[name].pictures, key=lambda path: known.index(path.stem) if path.stem in known else 99)
     ]
+
+
+def kind_of(stem: str, facts: StageFacts) -> str:
+    """Return what a picture shows: its file's name, unless the same sheet was drawn without bodies."""
+    without_mesh = stem == "generator-grid" and facts.summary.get("num_images_with_mesh") == 0
+    return "generator-grid-without-mesh" if without_mesh else stem
 
 
 def remarks(stages: Mapping[str, StageFacts]) -> list[str]:

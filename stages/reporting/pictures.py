@@ -20,6 +20,11 @@ CAPTIONS = {
         "reconstruction should show the input's colours and pose, the rotations the same clothes on a body turned by "
         "the angle above.",
     ),
+    "generator-grid-without-mesh": (
+        "What the generator makes",
+        "One person a row: input, its edges in place of a body, reconstruction. Without a mesh nothing can be turned, so "
+        "the columns of rotations repeat the reconstruction.",
+    ),
     "mixing-grid": (
         "Two people mixed",
         "With D-mixup clothes and colours blend while the outline stays that of one body. Plain mixup, for comparison, "
@@ -84,9 +89,15 @@ class Picture:
     problem: str = ""
 
 
-def picture(stage: str, path: Path) -> Picture:
-    """Embed one picture; a file that cannot be read becomes a sentence in its place."""
-    title, caption = caption_for(path.stem)
+def picture(stage: str, path: Path, *, kind: str) -> Picture:
+    """Embed one picture; a file that cannot be read becomes a sentence in its place.
+
+    Args:
+        stage: Stage that drew it.
+        path: The file.
+        kind: What it shows: a key of ``CAPTIONS``, or any name.
+    """
+    title, caption = caption_for(kind)
     try:
         content = path.read_bytes()
         with Image.open(io.BytesIO(content)) as image:
@@ -113,6 +124,6 @@ def smaller(image: Image.Image, content: bytes) -> tuple[str, bytes]:
     return "jpeg", buffer.getvalue()
 
 
-def caption_for(stem: str) -> tuple[str, str]:
-    """Return title and caption for a picture's file name."""
-    return CAPTIONS.get(stem, (stem.replace("_", " ").replace("-", " ").capitalize(), ""))
+def caption_for(kind: str) -> tuple[str, str]:
+    """Return title and caption of a kind of picture."""
+    return CAPTIONS.get(kind, (kind.replace("_", " ").replace("-", " ").capitalize(), ""))

@@ -156,6 +156,15 @@ def test_a_second_run_writes_the_same_page(tmp_path: Path) -> None:
     assert report(inputs, tmp_path / "report")[0] == report(inputs, tmp_path / "report")[0]
 
 
+def test_people_without_a_body_are_not_said_to_turn(tmp_path: Path) -> None:
+    inputs = finished_stages(tmp_path)
+    assert "a body turned by the angle above" in " ".join(report(inputs, tmp_path / "report")[0].split())
+    (inputs["generator"] / "summary.json").write_text(json.dumps({"num_images_with_mesh": 0}))
+    document = " ".join(report(inputs, tmp_path / "report")[0].split())
+    assert "Without a mesh nothing can be turned" in document
+    assert "a body turned by the angle above" not in document
+
+
 def test_a_title_is_needed() -> None:
     with pytest.raises(ValueError, match="at least 1 character"):
         ReportConfig(title="")
