@@ -22,8 +22,8 @@ CAPTIONS = {
     ),
     "generator-grid-without-mesh": (
         "What the generator makes",
-        "One person a row: input, its edges in place of a body, reconstruction. Without a mesh nothing can be turned, so "
-        "the columns of rotations repeat the reconstruction.",
+        "One person a row: input, its edges in place of a body, reconstruction. Without a mesh nothing can be turned, "
+        "so the columns of rotations repeat the reconstruction.",
     ),
     "mixing-grid": (
         "Two people mixed",
