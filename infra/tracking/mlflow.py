@@ -15,13 +15,15 @@ _log = logging.getLogger(__name__)
 
 _BATCH = 500
 _SECONDS_BETWEEN_BATCHES = 5.0
-# After a failure nothing is tried for a while: a server that hangs would otherwise stall the training at every batch.
-_SECONDS_AFTER_FAILURE = 60.0
+# After a failure nothing is tried for a while, twice as long after each one: a server that hangs instead of refusing
+# would otherwise stall the training at every batch.
+_SECONDS_AFTER_FAILURE = 30.0
+_MOST_SECONDS_AFTER_FAILURE = 600.0
 
 _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "GIT_PYTHON_REFRESH": "quiet",
@@ -58,6 +60,7 @@ class MlflowTracker:
         self._buffer: list[Measurement] = []
         self._sent_at = time.monotonic()
         self._silent_until = 0.0
+        self._pause = _SECONDS_AFTER_FAILURE
 
     def __getstate__(self) -> dict[str, Any]:
         return {"uri": self.uri, "run_id": self.run_id, "journal_dir": self.journal_dir}
@@ -105,6 +108,7 @@ class MlflowTracker:
         if time.monotonic() >= self._silent_until:
             try:
                 self._send(held)
+                self._pause = _SECONDS_AFTER_FAILURE
                 return
             except _failures() as error:
                 self._failed(error)
@@ -118,7 +122,8 @@ class MlflowTracker:
             self._client.log_batch(self.run_id, metrics=metrics[start : start + _BATCH])
 
     def _failed(self, error: Exception) -> None:
-        self._silent_until = time.monotonic() + _SECONDS_AFTER_FAILURE
+        self._silent_until = time.monotonic() + self._pause
+        self._pause = min(2 * self._pause, _MOST_SECONDS_AFTER_FAILURE)
         _log.warning(
             "MLflow at %s does not take measurements (%s); they are kept and sent later", self.uri, _first(error)
         )

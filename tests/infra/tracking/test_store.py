@@ -1,0 +1,126 @@
+import json
+import os
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from infra.home import Home
+from infra.tracking.mlflow import mlflow_client
+from infra.tracking.store import RunStore, check_store, wait_for_store
+from reid_core.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> RunStore:
+    home = Home(tmp_path_factory.mktemp("home"))
+    return RunStore(home, f"sqlite:///{home.database}", "people")
+
+
+def _finish(store: RunStore, folder: Path, fingerprint: str, *, marker: bool = True) -> str:
+    folder.mkdir(exist_ok=True)
+    (folder / "summary.json").write_text("{}")
+    if marker:
+        (folder / "stage.json").write_text("{}")
+    run_id = store.start("data", params={"data.seed": "0"}, tags={"fingerprint": fingerprint}, parent=None)
+    store.upload(run_id, folder)
+    store.end(run_id, "FINISHED")
+    return run_id
+
+
+def test_looking_into_a_store_that_is_not_there_creates_nothing(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    assert RunStore(home, f"sqlite:///{home.database}", "people").find_finished({"data": "ab"}) == {}
+    assert not home.root.exists()
+
+
+def test_a_finished_run_is_found_again_with_its_artifacts_in_place(store: RunStore, tmp_path: Path) -> None:
+    run_id = _finish(store, tmp_path / "out", "f1")
+    found = store.find_finished({"data": "f1", "mesh": "f2"})
+    assert set(found) == {"data"}
+    assert found["data"].run_id == run_id
+    folder = store.artifacts_dir(found["data"])
+    assert folder.is_relative_to(store.home.artifacts)
+    assert (folder / "summary.json").read_text() == "{}"
+
+
+def test_unfinished_or_incomplete_runs_are_not_found(store: RunStore, tmp_path: Path) -> None:
+    store.start("data", params={}, tags={"fingerprint": "f3"}, parent=None)
+    _finish(store, tmp_path / "out", "f4", marker=False)
+    assert store.find_finished({"data": "f3", "mesh": "f4"}) == {}
+
+
+def test_a_run_whose_artifacts_were_deleted_is_not_found(store: RunStore, tmp_path: Path) -> None:
+    _finish(store, tmp_path / "out", "f5")
+    (store.artifacts_dir(store.find_finished({"data": "f5"})["data"]) / "stage.json").unlink()
+    assert store.find_finished({"data": "f5"}) == {}
+
+
+def test_the_newest_run_is_found(store: RunStore, tmp_path: Path) -> None:
+    _finish(store, tmp_path / "out", "f6")
+    time.sleep(0.01)
+    newest = _finish(store, tmp_path / "out", "f6")
+    assert store.find_finished({"data": "f6"})["data"].run_id == newest
+
+
+def test_params_parents_and_long_values(store: RunStore) -> None:
+    parent = store.start("pipeline", params={f"stage.key{i}": str(i) for i in range(150)}, tags={}, parent=None)
+    child = store.start("data", params={"long": "x" * 7000}, tags={"stage": "data"}, parent=parent)
+    client = mlflow_client(store.uri)
+    assert len(client.get_run(parent).data.params) == 150
+    run = client.get_run(child)
+    assert run.data.tags["mlflow.parentRunId"] == parent
+    assert len(run.data.params["long"]) == 6000
+
+
+def test_runs_of_dead_processes_are_closed_and_those_of_living_ones_are_not(store: RunStore) -> None:
+    alive = store.start("data", params={}, tags={}, parent=None)
+    dead = store.start("mesh", params={}, tags={}, parent=None)
+    reused_pid = store.start("joint", params={}, tags={}, parent=None)
+    elsewhere = store.start("joint", params={}, tags={}, parent=None)
+    store.tag(dead, "genvar.process", json.dumps([2**22 + 1, 0.0]))
+    store.tag(reused_pid, "genvar.process", json.dumps([os.getpid(), 0.0]))
+    store.tag(elsewhere, "genvar.process", json.dumps([2**22 + 1, 0.0]))
+    store.tag(elsewhere, "genvar.host", socket.gethostname() + "-other")
+    assert store.close_orphans() == 2
+    client = mlflow_client(store.uri)
+    states = [client.get_run(run).info.status for run in (alive, dead, reused_pid, elsewhere)]
+    assert states == ["RUNNING", "KILLED", "KILLED", "RUNNING"]
+
+
+def test_a_killed_run_goes_on_under_a_new_parent(store: RunStore, tmp_path: Path) -> None:
+    run_id = store.start("joint", params={}, tags={}, parent="old")
+    store.end(run_id, "KILLED")
+    assert store.resume(run_id, "new")
+    run = mlflow_client(store.uri).get_run(run_id)
+    assert run.info.status == "RUNNING"
+    assert run.data.tags["mlflow.parentRunId"] == "new"
+    assert not store.resume("0" * 32, "new")
+    assert not store.resume(_finish(store, tmp_path / "out", "f7"), "new")
+
+
+def test_headline_numbers_and_system_metrics(store: RunStore) -> None:
+    run_id = store.start("pipeline", params={}, tags={}, parent=None)
+    store.log_results(run_id, {"mAP/joint": 50.0})
+    with store.system_metrics(run_id):
+        pass
+    assert mlflow_client(store.uri).get_run(run_id).data.metrics["mAP/joint"] == 50.0
+
+
+def test_a_server_that_does_not_answer_is_refused_quickly() -> None:
+    start = time.monotonic()
+    with pytest.raises(UserError, match=r"no MLflow server answers at MLFLOW_TRACKING_URI=http://127.0.0.1:9"):
+        check_store("http://127.0.0.1:9")
+    assert not wait_for_store("http://127.0.0.1:9", 0.1)
+    assert time.monotonic() - start < 10
+
+
+def test_a_plain_folder_is_refused() -> None:
+    with pytest.raises(UserError, match="no longer writes to plain folders"):
+        check_store("/tmp/mlruns")
+
+
+def test_a_database_is_not_asked(tmp_path: Path) -> None:
+    check_store(f"sqlite:///{tmp_path}/none.db")
+    assert list(tmp_path.iterdir()) == []

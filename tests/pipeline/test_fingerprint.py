@@ -1,0 +1,42 @@
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from pipeline.fingerprint import fingerprint
+from tests.pipeline.toys import STAGES, LoopConfig, NumbersConfig
+
+_BASE: dict[str, Any] = {"content": "c", "deterministic": False}
+
+
+def test_equal_facts_have_equal_fingerprints() -> None:
+    one = fingerprint(STAGES[2], LoopConfig(), {"numbers": "a", "total": "b"}, **_BASE)
+    other = fingerprint(STAGES[2], LoopConfig(), {"total": "b", "numbers": "a"}, **_BASE)
+    assert one == other
+    assert len(one) == 64
+
+
+def test_every_fact_counts() -> None:
+    inputs = {"total": "b"}
+    found = {
+        fingerprint(STAGES[2], LoopConfig(), inputs, **_BASE),
+        fingerprint(STAGES[2], LoopConfig(num_epochs=4), inputs, **_BASE),
+        fingerprint(STAGES[2], LoopConfig(), {"total": "c"}, **_BASE),
+        fingerprint(STAGES[2], LoopConfig(), inputs, content="d", deterministic=False),
+        fingerprint(STAGES[2], LoopConfig(), inputs, content="c", deterministic=True),
+        fingerprint(replace(STAGES[2], version=2), LoopConfig(), inputs, **_BASE),
+        fingerprint(replace(STAGES[2], name="other"), LoopConfig(), inputs, **_BASE),
+    }
+    assert len(found) == 7
+
+
+def test_how_many_processes_share_the_work_does_not_count() -> None:
+    one, eight = (fingerprint(STAGES[0], NumbersConfig(num_workers=count), {}, **_BASE) for count in (1, 8))
+    assert one == eight
+
+
+@pytest.mark.parametrize("name", ["data", "mesh"])
+def test_stages_that_are_deterministic_anyway_do_not_run_again(name: str) -> None:
+    stage = replace(STAGES[0], name=name)
+    prints = {fingerprint(stage, NumbersConfig(), {}, content=None, deterministic=mode) for mode in (True, False)}
+    assert len(prints) == 1
