@@ -11,7 +11,7 @@ _TINY_CLUSTERING = ClusterConfig(k1=10, k2=4, eps=0.55, min_samples=4)
 _TINY_GENERATOR_OPTIM = GeneratorOptimConfig(
     lr=2e-3, discriminator_lr=5e-4, weight_decay=0.0, beta1=0.5, discriminator_every=2
 )
-_TINY_GENERATION = GenerationWeights(adversarial=0.3)
+_TINY_GENERATION = GenerationWeights(feature=1.0, adversarial=0.3)
 
 
 def tiny_identity() -> IdentityConfig:
@@ -37,12 +37,13 @@ def tiny_generator() -> GeneratorConfig:
         num_blocks=2,
         structure_norm="none",
         discriminator_channels=16,
-        num_epochs=9,
+        num_epochs=16,
         batch_size=16,
-        adversarial_from_epoch=6,
+        rotation_from_epoch=8,
+        adversarial_from_epoch=12,
         weights=_TINY_GENERATION,
         optim=_TINY_GENERATOR_OPTIM,
-        pictures_every=3,
+        pictures_every=4,
     )
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 import torch
 from pydantic import Field
+from torch import Tensor
 
 from infra.compute.protocol import Compute, TrainContext
 from infra.tracking.protocol import Tracker
@@ -19,6 +20,7 @@ from reid_core.learning.guidance import draw_angles
 from reid_core.learning.mixing import Mixture, draw_mixture
 from reid_core.models.discriminator import Discriminator
 from reid_core.models.generator import Generator
+from reid_core.models.identity import IdentityEncoder, part_appearance
 from reid_core.models.initial import initialised
 from reid_core.models.weights import load_identity, network_header, save_weights
 from reid_core.seeds import generator_for
@@ -31,6 +33,7 @@ from stages.training import (
     GeneratorOptimConfig,
     GuidanceSource,
     Mixing,
+    TrainingImages,
     check_angles,
     load_state,
     log_epoch,
@@ -58,6 +61,9 @@ class GeneratorConfig(StageConfig):
     mixing_alpha: float = Field(0.6, gt=0, le=10, description="Both parameters of the ratio's Beta (published).")
     num_epochs: int = Field(40, ge=1, le=1000, description="Epochs (published).")
     batch_size: int = Field(16, ge=2, le=4096, description="Images of a global batch (published).")
+    rotation_from_epoch: int = Field(
+        0, ge=0, le=1000, description="First epoch that turns people and back; cheap epochs come before (paper: 0)."
+    )
     adversarial_from_epoch: int = Field(0, ge=0, le=1000, description="First epoch with Dis and L_adv (paper: 0).")
     weights: GenerationWeights = Field(default_factory=lambda: GenerationWeights(), description="Losses' weights.")
     optim: GeneratorOptimConfig = Field(default_factory=lambda: GeneratorOptimConfig(), description="Optimisers.")
@@ -122,13 +128,6 @@ def _loop(context: TrainContext, job: _Job) -> None:
     networks = Networks(encoder, generator, discriminator)
     optim = config.optim
     optimisers = Optimisers(None, optim.adam(generator, optim.lr), optim.adam(discriminator, optim.discriminator_lr))
-    settings = GenerationSettings(
-        rotation=config.rotation,
-        mixing=config.mixing,
-        weights=config.weights.by_term(),
-        r1_weight=config.weights.r1,
-        clip_norm=optim.clip_norm,
-    )
     history: list[dict[str, float]] = []
     if state := load_state(context):
         generator.load_state_dict(state["generator"])
@@ -136,6 +135,8 @@ def _loop(context: TrainContext, job: _Job) -> None:
         optimisers.generator.load_state_dict(state["generator_optimiser"])
         optimisers.discriminator.load_state_dict(state["discriminator_optimiser"])
         history = state["history"]
+    else:
+        generator.decoder.calibrate(_sample_parts(encoder, images, config, device))
 
     for epoch in range(len(history), config.num_epochs):
         order = shuffled_batches(
@@ -143,6 +144,13 @@ def _loop(context: TrainContext, job: _Job) -> None:
         )
         draws = generator_for(config.seed, "generator", epoch, "variance", context.rank)
         adversarial = epoch >= config.adversarial_from_epoch and config.weights.adversarial > 0
+        settings = GenerationSettings(
+            rotation=config.rotation and epoch >= config.rotation_from_epoch,
+            mixing=config.mixing if adversarial else "none",  # only the discriminator looks at mixes here
+            weights=config.weights.by_term(),
+            r1_weight=config.weights.r1,
+            clip_norm=optim.clip_norm,
+        )
         generator.train()
         log = EpochLog()
         for iteration, global_batch in enumerate(order):
@@ -195,6 +203,20 @@ def _loop(context: TrainContext, job: _Job) -> None:
             else "No image has a mesh: people were painted onto their own edges, nothing was turned.",
         }
         write_json(out_dir / "summary.json", summary | {k: v for k, v in history[-1].items() if k != "epoch"})
+
+
+@torch.no_grad()
+def _sample_parts(
+    encoder: IdentityEncoder, images: TrainingImages, config: GeneratorConfig, device: torch.device
+) -> Tensor:
+    """Return the part appearance of up to 4096 images, shape (B, P, C): the decoder's calibration."""
+    order = torch.randperm(len(images), generator=generator_for(config.seed, "generator", "calibration"))[:4096]
+    return torch.cat(
+        [
+            part_appearance(encoder(images.batch(index, device)).feature_map, config.num_parts)
+            for index in torch.split(order, 64)
+        ]
+    )
 
 
 STAGE = Stage("generator", 1, GeneratorConfig, ("data", "mesh", "identity"), run)

@@ -53,12 +53,21 @@ class StructureEncoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """G: block p is modulated by part p (AdaIN), then two upsamplings to the full size."""
+    """G: block p is modulated by part p (AdaIN), then two upsamplings to the full size.
+
+    What all people's features have in common is by far their largest part; ``calibrate`` takes it away, so that the
+    modulation sees what differs between people from the first iteration on.
+    """
+
+    part_mean: Tensor
+    part_scale: Tensor
 
     def __init__(self, channels: int = 128, *, part_dim: int = 2048, num_parts: int = 4, hidden: int = 256) -> None:
         super().__init__()
         half, quarter = max(channels // 2, 8), max(channels // 4, 8)
         self.num_parts = num_parts
+        self.register_buffer("part_mean", torch.zeros(num_parts, part_dim))
+        self.register_buffer("part_scale", torch.ones(num_parts, part_dim))
         # Part features differ in scale by orders of magnitude between encoders; without the LayerNorm losses explode.
         self.modulation = nn.ModuleList(
             [
@@ -71,13 +80,13 @@ class Decoder(nn.Module):
         self.blocks = nn.ModuleList([_ModulatedBlock(channels) for _ in range(num_parts)])
         self.up = nn.Sequential(
             nn.Upsample(scale_factor=2),
-            nn.Conv2d(channels, half, 5, padding=2),
+            nn.Conv2d(channels, half, 3, padding=1),
             nn.GroupNorm(1, half),
             nn.ReLU(),
             nn.Upsample(scale_factor=2),
-            nn.Conv2d(half, quarter, 5, padding=2),
+            nn.Conv2d(half, quarter, 3, padding=1),
             nn.ReLU(),
-            nn.Conv2d(quarter, 3, 7, padding=3),
+            nn.Conv2d(quarter, 3, 5, padding=2),
         )
 
     def forward(self, structure: Tensor, parts: Tensor) -> Tensor:
@@ -93,9 +102,21 @@ class Decoder(nn.Module):
         """
         assert parts.shape[1] == self.num_parts, (parts.shape, self.num_parts)
         x = structure
+        parts = (parts - self.part_mean) / self.part_scale
         for part, (modulation, block) in enumerate(zip(self.modulation, self.blocks, strict=True)):
             x = block(x, modulation(parts[:, part]))
         return 1.1 * torch.tanh(self.up(x))
+
+    @torch.no_grad()
+    def calibrate(self, parts: Tensor) -> None:
+        """Take mean and deviation of part appearances from a sample of images.
+
+        Args:
+            parts: Shape (B, P, C), B at least 2.
+        """
+        self.part_mean.copy_(parts.mean(dim=0))
+        deviation = parts.std(dim=0)
+        self.part_scale.copy_(deviation.clamp_min(1e-3 * float(deviation.max()) + 1e-6))
 
 
 class Generator(nn.Module):
