@@ -1,0 +1,118 @@
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import typer
+
+from pipeline import cli
+from reid_core.errors import UserError
+
+_ROOT = Path(__file__).parents[2]
+
+
+def _genvar(*arguments: str, home: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pipeline.cli", *arguments]
+    kept = {key: value for key, value in os.environ.items() if key not in ("MLFLOW_TRACKING_URI", "RAY_ADDRESS")}
+    everything = {**kept, "GENVAR_HOME": str(home), **environment}
+    return subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, env=everything, timeout=120, check=False)
+
+
+def test_help_is_quick_and_shows_the_first_command(tmp_path: Path) -> None:
+    code = "import sys, pipeline.cli; sys.exit(any(n in sys.modules for n in ('torch', 'ray', 'mlflow', 'pydantic')))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=_ROOT, check=False).returncode == 0
+    done = _genvar("pipeline", "--help", home=tmp_path)
+    assert done.returncode == 0
+    assert "genvar pipeline joint.num_epochs=3" in done.stdout
+
+
+def test_a_dry_run_shows_the_plan_and_every_setting_and_writes_nothing(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    config = tmp_path / "experiment.json"
+    config.write_text(json.dumps({"preset": "small", "joint": {"num_epochs": 7}}))
+    done = _genvar("pipeline", "--dry-run", "--config", str(config), "identity.lr=1e-4", "--seed", "5", home=home)
+    assert done.returncode == 0, done.stderr
+    for line in ("joint.num_epochs=7", "identity.lr=0.0001", "joint.seed=5", "data.image_height=128"):
+        assert line in done.stdout.splitlines()
+    assert "data.synthetic.seed=0" in done.stdout.splitlines()
+    assert not home.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["joint.num_epoch=3"], "did you mean joint.num_epochs?"),
+        (["joint.num_epochs=0"], "joint.num_epochs: should be greater than or equal to 1, but 0 came"),
+        (["--preset", "huge"], "--preset wants one of tiny, small, paper"),
+        (["--until", "joined"], "--until wants one of data, mesh"),
+        (["--executor", "slurm"], "--executor wants ray or local"),
+        (["--seeds", "0,0"], "--seeds wants different whole numbers"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_code_2(arguments: list[str], sentence: str, tmp_path: Path) -> None:
+    done = _genvar("pipeline", *arguments, home=tmp_path / "home")
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "home").exists()
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    done = _genvar("pipeline", "--debug", "joint.num_epoch=3", home=tmp_path / "home")
+    assert done.returncode == 2
+    assert "Traceback" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "sentence"),
+    [
+        (UserError("no data; give some"), 2, "genvar: no data; give some"),
+        (KeyboardInterrupt(), 130, "genvar: interrupted; the same command continues where this one stopped"),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "/x/y"),
+            2,
+            "no space is left on the disk while writing /x/y",
+        ),
+    ],
+)
+def test_errors_become_sentences(
+    error: BaseException, code: int, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(typer.Exit) as ended:
+        _raise(error)
+    assert ended.value.exit_code == code
+    assert sentence in capsys.readouterr().err
+
+
+def _raise(error: BaseException) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with cli._guarded(debug=False):
+            raise error
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_a_bug_keeps_its_traceback() -> None:
+    with pytest.raises(ZeroDivisionError):
+        _raise(ZeroDivisionError())
+
+
+def test_ctrl_c_says_how_to_continue(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pipeline.cli", "pipeline", "--executor", "local", "--until", "data"]
+    environment = {**os.environ, "GENVAR_HOME": str(tmp_path)}
+    environment.pop("MLFLOW_TRACKING_URI", None)
+    driver = subprocess.Popen(command, cwd=_ROOT, stderr=subprocess.PIPE, text=True, env=environment)
+    assert driver.stderr is not None
+    assert driver.stderr.readline() == "data: running\n"
+    time.sleep(1.0)
+    driver.send_signal(signal.SIGINT)
+    rest = driver.stderr.read()
+    assert driver.wait() == 130
+    assert rest.splitlines()[-1] == "genvar: interrupted; the same command continues where this one stopped"
+    assert "Traceback" not in rest

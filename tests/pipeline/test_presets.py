@@ -1,0 +1,41 @@
+import pytest
+
+from pipeline.presets import PRESETS, preset
+from pipeline.stages import STAGES
+from reid_core.errors import UserError
+from stages.cluster import ClusterStageConfig
+from stages.data import DataConfig
+from stages.identity import IdentityConfig
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_configures_stages_that_exist(name: str) -> None:
+    classes = {stage.name: stage.config for stage in STAGES}
+    for stage, config in PRESETS[name]("synthetic").items():
+        assert isinstance(config, classes[stage])
+
+
+@pytest.mark.parametrize(
+    ("dataset", "name", "height"),
+    [("synthetic", "tiny", 64), ("folder", "tiny", 64), ("msmt17", "paper", 256), ("market1501", "paper", 256)],
+)
+def test_the_data_set_chooses_the_preset(dataset: str, name: str, height: int) -> None:
+    chosen, configs = preset(None, dataset)
+    assert chosen == name
+    data = configs["data"]
+    assert isinstance(data, DataConfig)
+    assert (data.dataset, data.image_height, data.image_width) == (dataset, height, height // 2)
+
+
+@pytest.mark.parametrize("name", ["tiny", "small"])
+def test_the_first_clustering_is_the_one_of_the_warm_up(name: str) -> None:
+    configs = PRESETS[name]("synthetic")
+    cluster, identity = configs["cluster"], configs["identity"]
+    assert isinstance(cluster, ClusterStageConfig)
+    assert isinstance(identity, IdentityConfig)
+    assert cluster.clustering == identity.clustering
+
+
+def test_an_unknown_preset_is_refused() -> None:
+    with pytest.raises(UserError, match='--preset wants one of tiny, small, paper, but got "huge"'):
+        preset("huge", "synthetic")
