@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from pipeline.plan import Plan, make_plan
@@ -39,8 +41,9 @@ def test_force_runs_what_reads_it_again() -> None:
 
 @pytest.mark.parametrize(("option", "value"), [("first", "lop"), ("last", "lop"), ("force", ("lop",))])
 def test_an_unknown_stage_is_refused(option: str, value: str | tuple[str, ...]) -> None:
+    options: dict[str, Any] = {option: value}
     with pytest.raises(UserError, match='wants one of numbers, total, loop, but got "lop"'):
-        _plan(**{option: value})
+        _plan(**options)
 
 
 def test_an_empty_stretch_is_refused() -> None:
