@@ -4,14 +4,21 @@ import logging
 import os
 import secrets
 import socket
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
+from infra.compute.guard import start_guard
 from infra.compute.machine import available_cpus, available_gpus
 from reid_core.errors import UserError
 
 OBJECT_STORE_BYTES = 1 << 30
 _PROBE_SECONDS = 3.0
+_MAX_FOLDER_LENGTH = 40
+
+# Of the cluster that this process started.
+_guards: list["subprocess.Popen[bytes]"] = []
 
 # Set before Ray is imported; what the caller has set stays.
 _QUIET = {
@@ -55,6 +62,9 @@ def disconnect() -> None:
     import ray
 
     ray.shutdown()
+    while _guards:
+        guard = _guards.pop()
+        guard.communicate()
 
 
 def probe_address() -> None:
@@ -98,6 +108,8 @@ def _authentication(address: str | None) -> dict[str, str]:
 def _start(num_cpus: int, num_gpus: int) -> None:
     import ray
 
+    folder = _folder()
+    _guards.append(start_guard(folder))
     ray.init(
         address="local",
         num_cpus=num_cpus,
@@ -107,7 +119,17 @@ def _start(num_cpus: int, num_gpus: int) -> None:
         logging_level=logging.ERROR,
         object_store_memory=OBJECT_STORE_BYTES,
         _node_ip_address="127.0.0.1",
+        _temp_dir=str(folder),
     )
+
+
+def _folder() -> Path:
+    """Make a folder for the cluster's sockets and logs; the paths of sockets must be short."""
+    folder = Path(tempfile.mkdtemp(prefix="genvar-ray-"))
+    if len(str(folder)) > _MAX_FOLDER_LENGTH:
+        folder.rmdir()
+        folder = Path(tempfile.mkdtemp(prefix="genvar-ray-", dir="/tmp"))
+    return folder
 
 
 def _join(address: str) -> None:
