@@ -1,7 +1,8 @@
 """Cleans up after a driver, however it ended. Run as a script, in a process of its own, with a folder as argument.
 
 A Ray cluster mostly ends with the process that started it, but not where that was killed while the cluster started:
-agents and workers then live on. All of them write their logs below the cluster's folder, which tells them apart.
+agents and workers then live on, some of them for minutes, some for ever. All of them write logs below the cluster's
+folder, which tells them apart.
 """
 
 import contextlib
@@ -21,7 +22,7 @@ def start_guard(folder: Path) -> "subprocess.Popen[bytes]":
     """Start a guard of ``folder``.
 
     Args:
-        folder: Below it, and nowhere else, the processes to end write their output.
+        folder: The processes to end are those that hold a file open below it.
 
     Returns:
         The guard; it acts when its standard input is closed, by this process or by the end of this process.
@@ -31,16 +32,21 @@ def start_guard(folder: Path) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
 
 
-def writers_below(folder: Path) -> list[int]:
-    """Return the processes whose output goes below a folder."""
+def users_of(folder: Path) -> list[int]:
+    """Return the processes that hold a file open below a folder."""
     prefix = f"{folder}/"
-    return [int(entry.name) for entry in Path("/proc").glob("[0-9]*") if _writes_below(entry, prefix)]
+    return [int(entry.name) for entry in Path("/proc").glob("[0-9]*") if _uses(entry, prefix)]
 
 
-def clean_up(folder: Path) -> None:
-    """End every process that writes below a folder, and remove the folder."""
+def clean_up(folder: Path, spare: int) -> None:
+    """End every process that uses a folder, and remove the folder.
+
+    Args:
+        folder: The folder.
+        spare: Process that is left alone, because it is the driver.
+    """
     for _ in range(_ROUNDS):
-        found = writers_below(folder)
+        found = [process for process in users_of(folder) if process != spare]
         if not found:
             break
         for process in found:
@@ -50,16 +56,19 @@ def clean_up(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _writes_below(entry: Path, prefix: str) -> bool:
-    for number in ("1", "2"):
-        try:
-            if str((entry / "fd" / number).readlink()).startswith(prefix):
+def _uses(entry: Path, prefix: str) -> bool:
+    try:
+        numbers = list((entry / "fd").iterdir())
+    except OSError:
+        return False  # gone, or somebody else's
+    for number in numbers:
+        with contextlib.suppress(OSError):  # closed in the meantime
+            if str(number.readlink()).startswith(prefix):
                 return True
-        except OSError:
-            continue  # gone, closed, or somebody else's
     return False
 
 
 if __name__ == "__main__":
+    driver = os.getppid()
     sys.stdin.buffer.read()
-    clean_up(Path(sys.argv[1]))
+    clean_up(Path(sys.argv[1]), driver)

@@ -139,4 +139,4 @@ def _failures() -> tuple[type[Exception], ...]:
 
 def _first(error: Exception) -> str:
     lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__
+    return lines[0][:100] if lines else type(error).__name__

@@ -5,28 +5,31 @@ from pathlib import Path
 
 import psutil
 
-from infra.compute.guard import clean_up, start_guard, writers_below
+from infra.compute.guard import clean_up, start_guard, users_of
 
 _SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
 
 
-def test_writers_below_a_folder_are_ended_and_others_are_not(tmp_path: Path) -> None:
+def test_users_of_a_folder_are_ended_and_others_are_not(tmp_path: Path) -> None:
     mine, other = tmp_path / "mine", tmp_path / "mine-not"
     mine.mkdir()
     other.mkdir()
     with (mine / "log").open("w") as log, (other / "log").open("w") as other_log:
         inside = subprocess.Popen(_SLEEP, stdout=log)
+        spared = subprocess.Popen(_SLEEP, stdin=log)
         outside = subprocess.Popen(_SLEEP, stdout=other_log)
     try:
-        assert writers_below(mine) == [inside.pid]
-        clean_up(mine)
+        assert sorted(users_of(mine)) == sorted([inside.pid, spared.pid])
+        clean_up(mine, spare=spared.pid)
         assert inside.wait(10) == -9
         assert outside.poll() is None
+        assert spared.poll() is None
         assert not mine.exists()
         assert (other / "log").is_file()
     finally:
-        outside.kill()
-        outside.wait()
+        for process in (outside, spared):
+            process.kill()
+            process.wait()
 
 
 def test_a_guard_acts_when_the_driver_is_killed(tmp_path: Path) -> None:
