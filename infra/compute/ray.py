@@ -68,10 +68,10 @@ class RayCompute:
         gpus: float = 0,
     ) -> list[R]:
         """Apply a function to every shard as Ray tasks; see the protocol."""
+        sizes = [1] * len(shards) if sizes is None else sizes
+        cpus = min(cpus, self.num_cpus)  # joins the cluster, which sets what Ray reads when it is imported
         import ray
 
-        sizes = [1] * len(shards) if sizes is None else sizes
-        cpus = min(cpus, self.num_cpus)
         task: Any = ray.remote(call_shard)
         call = task.options(num_cpus=cpus, num_gpus=gpus, max_retries=MAX_RESTARTS)
         # Enough to keep every CPU busy; more would only fill the scheduler with a large data set's shards.
