@@ -179,12 +179,24 @@ def _guarded(*, debug: bool) -> Iterator[None]:
     except KeyboardInterrupt as error:
         message = "interrupted; the same command continues where this one stopped"
         _fail(message, _EXIT_INTERRUPTED, error, debug=False)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    except Exception as error:
+        if not _is_full_disk(error):
             raise
-        where = f" while writing {error.filename}" if error.filename else ""
+        name = getattr(error, "filename", None)
+        where = f" while writing {name}" if name else ""
         message = f"no space is left on the disk{where}; free some, and give the same command again to continue"
         _fail(message, _EXIT_USER_ERROR, error, debug=debug)
+
+
+def _is_full_disk(error: BaseException | None) -> bool:
+    """Whether an error, or what it comes from, says that a disk is full; other processes say it in words."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if any(words in str(error) for words in ("No space left on device", "database or disk is full")):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _terminated(number: int, frame: FrameType | None) -> NoReturn:

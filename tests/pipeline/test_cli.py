@@ -76,6 +76,8 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
             2,
             "no space is left on the disk while writing /x/y",
         ),
+        (RuntimeError("task failed: OSError: [Errno 28] No space left on device"), 2, "no space is left on the disk;"),
+        (RuntimeError("sqlite3.OperationalError: database or disk is full"), 2, "no space is left on the disk;"),
     ],
 )
 def test_errors_become_sentences(
