@@ -48,19 +48,19 @@ def draw_camera(seed: int, camera_id: int, num_cameras: int) -> SurveillanceCame
     random = np.random.default_rng(derive_seed(seed, "camera", camera_id))
     turn = 360.0 * np.random.default_rng(derive_seed(seed, "sides")).random()
     # Warm and cold casts alternate, so that neighbours never agree by chance.
-    warmth = (1 if camera_id % 2 else -1) * random.uniform(0.01, 0.06)
-    green = random.uniform(-0.02, 0.02)
+    warmth = (1 if camera_id % 2 else -1) * random.uniform(0.05, 0.14)
+    green = random.uniform(-0.05, 0.05)
     return SurveillanceCamera(
         side_deg=float((turn + 360.0 * camera_id / num_cameras) % 360.0),
         elevation_deg=float(random.uniform(2.0, 22.0)),
         gains=(float(1 + warmth), float(1 + green), float(1 - warmth)),
-        gamma=float(random.uniform(0.92, 1.12)),
-        contrast=float(random.uniform(0.9, 1.1)),
-        blur=float(random.uniform(0.35, 0.9)),
-        noise=float(random.uniform(0.01, 0.035)),
-        quality=int(random.integers(45, 90)),
+        gamma=float(random.uniform(0.8, 1.3)),
+        contrast=float(random.uniform(0.8, 1.15)),
+        blur=float(random.uniform(0.35, 1.1)),
+        noise=float(random.uniform(0.01, 0.05)),
+        quality=int(random.integers(35, 90)),
         light_deg=float(random.uniform(-75.0, 75.0)),
-        occlusion=float(random.uniform(0.03, 0.15)),
+        occlusion=float(random.uniform(0.1, 0.25)),
     )
 
 

@@ -8,7 +8,7 @@ from reid_core.errors import UserError
 from reid_core.mesh.body import TOPOLOGIES
 
 # Raised when the same settings give other pictures.
-VERSION = 1
+VERSION = 2
 
 # Bounds of the whole numbers among the settings: name, smallest, largest.
 _BOUNDS = (
