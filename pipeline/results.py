@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from infra.home import find_home
 from pipeline.runner import StageResult
 
 _NAMES = {"untrained": "untrained", "identity": "after identity warm-up", "joint": "after joint training"}
@@ -65,7 +66,8 @@ def show_outcome(console: Console, outcome: Outcome, home: Path) -> None:
     for stage in outcome.stages:
         if (report := stage.folder / "report.html").is_file():
             console.print(f"Report     {report}", markup=False)
-    console.print(f"Compare    make ui (or: genvar ui --home {home})", markup=False)
+    ui = "make ui" if home == find_home().root else f"genvar ui --home {home}"
+    console.print(f"Compare    {ui}", markup=False, highlight=False)
 
 
 def show_seeds(console: Console, outcomes: Mapping[int, Outcome]) -> None:

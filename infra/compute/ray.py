@@ -1,6 +1,7 @@
 """Compute on Ray: a cluster of its own on this machine, or the one that RAY_ADDRESS names."""
 
 import shutil
+import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
@@ -19,6 +20,8 @@ from reid_core.errors import UserError
 T = TypeVar("T")
 R = TypeVar("R")
 C = TypeVar("C")
+
+_SECONDS_BETWEEN_LOOKS = 0.2
 
 
 class RayCompute:
@@ -168,7 +171,7 @@ def _fit(job: TrainJob, *, use_gpu: bool) -> None:
         ),
     )
     try:
-        trainer.fit()
+        _call_aside(trainer.fit)
     except Exception as error:
         raise_user_error(job.checkpoint_dir)
         for cause in getattr(error, "worker_failures", {}).values():
@@ -177,6 +180,27 @@ def _fit(job: TrainJob, *, use_gpu: bool) -> None:
         raise
     finally:
         shutil.rmtree(storage, ignore_errors=True)
+
+
+def _call_aside(function: Callable[[], object]) -> None:
+    """Call a function in a thread of its own and wait for it.
+
+    In the main thread Ray Train would take over Ctrl-C, for good, and turn it into an exit of its own after a while.
+    """
+    errors: list[BaseException] = []
+
+    def call() -> None:
+        try:
+            function()
+        except BaseException as error:  # noqa: BLE001 - raised again where this thread is waited for
+            errors.append(error)
+
+    thread = threading.Thread(target=call, name="training", daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(_SECONDS_BETWEEN_LOOKS)
+    if errors:
+        raise errors[0]
 
 
 def _rank_resources(use_gpu: bool) -> dict[str, float]:

@@ -3,10 +3,12 @@
 import logging
 import os
 import secrets
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 from infra.compute.guard import start_guard
@@ -48,10 +50,14 @@ def connect(num_cpus: int | None, num_gpus: int | None) -> tuple[int, int, int]:
     import ray
 
     if not ray.is_initialized():
+        on_terminate = signal.getsignal(signal.SIGTERM)
         if address is None:
             _start(num_cpus or available_cpus(), available_gpus() if num_gpus is None else num_gpus)
         else:
             _join(address)
+        if threading.current_thread() is threading.main_thread():
+            # Ray's own handler would abort the process before its runs are closed.
+            signal.signal(signal.SIGTERM, on_terminate)
     resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
     nodes = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
     return int(resources.get("CPU", 1)), int(resources.get("GPU", 0)), len(nodes)

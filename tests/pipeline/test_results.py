@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from infra.home import find_home
 from pipeline.results import Outcome, read_outcome, show_outcome, show_seeds
 from pipeline.runner import StageResult
 
@@ -44,7 +45,8 @@ def test_the_tables_say_what_a_newcomer_looks_for(tmp_path: Path) -> None:
     text = _printed(_outcome(tmp_path, _METRICS), tmp_path)
     for wanted in ("untrained", "after joint training", "60.0", "70.0", "80", "0.500", "reused", "12.3", "report.html"):
         assert wanted in text
-    assert "make ui" in text
+    assert f"genvar ui --home {tmp_path}" in text
+    assert "make ui" in _printed(_outcome(tmp_path, _METRICS), find_home().root)
 
 
 def test_a_skipped_evaluation_says_why(tmp_path: Path) -> None:
