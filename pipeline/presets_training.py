@@ -19,14 +19,14 @@ def tiny_identity() -> IdentityConfig:
     return IdentityConfig(
         arch="resnet10",
         weights="none",
-        num_epochs=12,
+        num_epochs=24,
         iterations_per_epoch=25,
         clusters_per_batch=16,
         images_per_cluster=4,
-        lr_step_epochs=9,
+        lr_step_epochs=18,
         augmentation=AugmentConfig(pad=3, jitter=0.3),
         clustering=_TINY_CLUSTERING,
-        monitor_every=3,
+        monitor_every=4,
     )
 
 
@@ -37,10 +37,10 @@ def tiny_generator() -> GeneratorConfig:
         num_blocks=2,
         structure_norm="none",
         discriminator_channels=16,
-        num_epochs=16,
+        num_epochs=12,
         batch_size=16,
-        rotation_from_epoch=8,
-        adversarial_from_epoch=12,
+        rotation_from_epoch=7,
+        adversarial_from_epoch=10,
         weights=_TINY_GENERATION,
         optim=_TINY_GENERATOR_OPTIM,
         pictures_every=4,

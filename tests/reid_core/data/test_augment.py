@@ -1,0 +1,53 @@
+import torch
+
+from reid_core.data.augment import Augmentation, augment
+
+OFF = Augmentation(flip_probability=0.0, pad=0, erase_probability=0.0, jitter=0.0)
+
+
+def _images(generator: torch.Generator) -> torch.Tensor:
+    return torch.rand(6, 3, 16, 8, generator=generator) * 2 - 1
+
+
+def test_everything_off_changes_nothing(generator: torch.Generator) -> None:
+    images = _images(generator)
+    assert torch.equal(augment(images, OFF, generator=generator), images)
+
+
+def test_flip_mirrors(generator: torch.Generator) -> None:
+    images = _images(generator)
+    assert torch.equal(augment(images, OFF._replace(flip_probability=1.0), generator=generator), images.flip(3))
+
+
+def test_crops_are_windows_of_the_padded_image(generator: torch.Generator) -> None:
+    images = _images(generator)
+    cropped = augment(images, OFF._replace(pad=2), generator=generator)
+    padded = torch.nn.functional.pad(images, (2, 2, 2, 2))
+    for image in range(6):
+        windows = [padded[image, :, top : top + 16, left : left + 8] for top in range(5) for left in range(5)]
+        assert any(torch.equal(cropped[image], window) for window in windows)
+
+
+def test_erasing_fills_one_rectangle_with_the_mean_colour(generator: torch.Generator) -> None:
+    images = torch.ones(20, 3, 32, 16)
+    erased = augment(images, OFF._replace(erase_probability=1.0), generator=generator)
+    for image in erased:
+        gone = (image == 0).all(dim=0)
+        assert 0.01 < float(gone.float().mean()) < 0.5
+        rows, columns = gone.any(dim=1), gone.any(dim=0)
+        assert int(gone.sum()) == int(rows.sum()) * int(columns.sum())  # a full rectangle
+        assert bool((image[:, ~gone] == 1).all())
+
+
+def test_jitter_keeps_the_range_and_changes_images_on_their_own(generator: torch.Generator) -> None:
+    images = torch.zeros(4, 3, 8, 4)
+    changed = augment(images, OFF._replace(jitter=0.5), generator=generator)
+    assert float(changed.abs().max()) <= 1
+    assert len(torch.unique(changed[:, 0, 0, 0])) == 4
+
+
+def test_the_same_generator_gives_the_same_images() -> None:
+    images = _images(torch.Generator().manual_seed(0))
+    how = Augmentation(jitter=0.3, pad=2)
+    first, second = (augment(images, how, generator=torch.Generator().manual_seed(5)) for _ in range(2))
+    assert torch.equal(first, second)

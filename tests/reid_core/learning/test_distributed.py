@@ -1,0 +1,71 @@
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.multiprocessing.spawn import spawn
+
+from reid_core.learning.distributed import (
+    average_gradients,
+    broadcast,
+    gather_rows,
+    own_slice,
+    synchronise_buffers,
+    world,
+)
+
+
+def test_alone_everything_is_the_identity() -> None:
+    rows = torch.arange(6.0).view(3, 2)
+    assert world() == (0, 1)
+    assert gather_rows(rows) is rows
+    assert broadcast(rows) is rows
+    assert torch.equal(own_slice(rows), rows)
+
+
+def _network() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2), nn.Linear(2, 2))
+
+
+def _rank(rank: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    batch = torch.arange(12.0).view(4, 3)
+    network = _network()
+    network[0](own_slice(batch)).sum().backward()  # the last layer has no gradient on rank 1
+    if rank == 0:
+        network[2](torch.ones(1, 2)).sum().backward()
+    average_gradients(network.parameters())
+    network[1].running_mean.fill_(float(rank))
+    synchronise_buffers(network)
+    result = {
+        "first": network[0].weight.grad,
+        "last": network[2].weight.grad,
+        "rows": gather_rows(own_slice(batch)),
+        "told": broadcast(torch.tensor([rank + 5])),
+        "mean": network[1].running_mean,
+    }
+    torch.save(result, f"{folder}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+def test_two_ranks_agree(tmp_path: Path) -> None:
+    spawn(_rank, args=(str(tmp_path),), nprocs=2)  # type: ignore[no-untyped-call]
+    batch = torch.arange(12.0).view(4, 3)
+    reference = _network()
+    (reference[0](batch).sum() / 2).backward()
+    for rank in range(2):
+        result = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        torch.testing.assert_close(result["first"], reference[0].weight.grad)
+        torch.testing.assert_close(result["last"], torch.full((2, 2), 0.5))
+        assert torch.equal(result["rows"], batch[[0, 2, 1, 3]])
+        assert result["told"].tolist() == [5]
+        assert result["mean"].tolist() == [0.5, 0.5]
+
+
+def test_a_batch_that_does_not_split_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reid_core.learning.distributed.world", lambda: (0, 2))
+    with pytest.raises(AssertionError, match="does not split"):
+        own_slice(torch.zeros(3))

@@ -1,0 +1,60 @@
+import copy
+
+import torch
+from torch import nn
+
+from reid_core.learning.discriminator_step import discriminator_step
+from reid_core.learning.generator_step import generator_step
+from tests.reid_core.learning.networks import optimisers_of, settings, small_batch, small_networks
+
+
+def _changed(before: nn.Module, after: nn.Module) -> bool:
+    pairs = zip(before.state_dict().values(), after.state_dict().values(), strict=True)
+    return any(not torch.equal(old, new) for old, new in pairs)
+
+
+def test_the_discriminator_step_leaves_the_generator_alone(generator: torch.Generator) -> None:
+    networks = small_networks()
+    optimisers = optimisers_of(networks, with_encoder=False)
+    before = copy.deepcopy(networks)
+    fakes = networks.generator(torch.zeros(2, 1, 32, 16), torch.randn(2, 4, 512, generator=generator))
+    images = torch.rand(2, 3, 32, 16, generator=generator)
+    terms = discriminator_step(networks.discriminator, optimisers.discriminator, images, fakes, r1_weight=0.01)
+    assert set(terms) == {"discriminator", "r1"}
+    assert _changed(before.discriminator, networks.discriminator)
+    assert not _changed(before.generator, networks.generator)
+    assert all(parameter.grad is None for parameter in networks.generator.parameters())
+
+
+def test_the_generator_step_leaves_the_encoder_alone(generator: torch.Generator) -> None:
+    networks = small_networks()
+    networks.encoder.eval().requires_grad_(False)
+    before = copy.deepcopy(networks)
+    terms = generator_step(
+        networks,
+        optimisers_of(networks, with_encoder=False),
+        small_batch(generator, [True, True]),
+        settings(),
+        adversarial=True,
+        discriminate=False,
+    )
+    assert {"image_cycle", "feature_cycle", "adversarial"} <= set(terms)
+    assert _changed(before.generator, networks.generator)
+    assert not _changed(before.encoder, networks.encoder)
+    assert not _changed(before.discriminator, networks.discriminator)
+
+
+def test_steps_reduce_the_reconstruction_loss(generator: torch.Generator) -> None:
+    networks = small_networks()
+    networks.encoder.eval().requires_grad_(False)
+    optimisers = optimisers_of(networks, with_encoder=False)
+    batch = small_batch(generator, [True, True])._replace(images=torch.full((2, 3, 32, 16), 0.5))
+    losses = [
+        float(
+            generator_step(networks, optimisers, batch, settings(), adversarial=False, discriminate=False)[
+                "image_reconstruction"
+            ]
+        )
+        for _ in range(25)
+    ]
+    assert losses[-1] < 0.9 * losses[0]

@@ -1,0 +1,135 @@
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from reid_core.errors import UserError
+from reid_core.models.discriminator import Discriminator
+from reid_core.models.generator import Generator
+from reid_core.models.identity import IdentityEncoder
+from reid_core.models.initial import initialised
+from reid_core.models.weights import (
+    identity_header,
+    load_discriminator,
+    load_foreign,
+    load_generator,
+    load_identity,
+    load_pretrained,
+    network_header,
+    read_foreign_state,
+    read_header,
+    save_weights,
+)
+
+
+def _encoder(seed: int = 0) -> IdentityEncoder:
+    return initialised(lambda: IdentityEncoder("resnet10"), seed)
+
+
+def _backbone(encoder: IdentityEncoder) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in encoder.backbone.state_dict().items()}
+
+
+def _assert_same(first: torch.nn.Module, second: torch.nn.Module) -> None:
+    for (name, one), (other_name, two) in zip(first.state_dict().items(), second.state_dict().items(), strict=True):
+        assert name == other_name
+        assert torch.equal(one, two), name
+
+
+def test_round_trip_of_all_networks(tmp_path: Path) -> None:
+    encoder, generator, discriminator = _encoder(), Generator(16, part_dim=8, norm="none"), Discriminator(4)
+    generator.decoder.calibrate(torch.rand(4, 4, 8))
+    save_weights(encoder, tmp_path / "e.safetensors", identity_header(encoder, (64, 32)))
+    save_weights(generator, tmp_path / "g.safetensors", network_header(generator, (64, 32)))
+    save_weights(discriminator, tmp_path / "d.safetensors", network_header(discriminator, (64, 32)))
+    _assert_same(load_identity(tmp_path / "e.safetensors"), encoder)
+    _assert_same(load_generator(tmp_path / "g.safetensors"), generator)
+    _assert_same(load_discriminator(tmp_path / "d.safetensors"), discriminator)
+    assert read_header(tmp_path / "e.safetensors")["image_size"] == [64, 32]
+    assert not load_identity(tmp_path / "e.safetensors").training
+
+
+def test_another_kind_of_network_is_refused(tmp_path: Path) -> None:
+    encoder = _encoder()
+    save_weights(encoder, tmp_path / "e.safetensors", identity_header(encoder, (64, 32)))
+    with pytest.raises(UserError, match="identity network, wanted a generator"):
+        load_generator(tmp_path / "e.safetensors")
+
+
+@pytest.mark.parametrize("content", [b"", b"no weights at all, whatever the name says"])
+def test_a_broken_file_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "e.safetensors").write_bytes(content)
+    with pytest.raises(UserError, match=r"e\.safetensors"):
+        load_identity(tmp_path / "e.safetensors")
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "backbone.", "module.backbone.", "module.base."])
+def test_torchvision_names_under_any_prefix(prefix: str) -> None:
+    source, encoder = _encoder(1), _encoder(2)
+    state = {prefix + name: tensor for name, tensor in _backbone(source).items()}
+    report = load_foreign(encoder, state | {"classifier.weight": torch.zeros(7, 512)}, source="test")
+    _assert_same(encoder.backbone, source.backbone)
+    assert report.skipped == ("classifier.weight",)
+    assert all(name.startswith("neck.") for name in report.missing)
+
+
+@pytest.mark.parametrize("first", [("conv1", "bn1", "maxpool"), ("conv1", "bn1", "relu", "maxpool")])
+def test_a_resnet_wrapped_as_a_sequence(first: tuple[str, ...]) -> None:
+    # SpCL and Cluster Contrast number the layers; feat_bn is their neck.
+    source, encoder = _encoder(1), _encoder(2)
+    order = [*first, "layer1", "layer2", "layer3", "layer4"]
+    state = {}
+    for name, tensor in _backbone(source).items():
+        layer, rest = name.split(".", 1)
+        state[f"module.base.{order.index(layer)}.{rest}"] = tensor
+    state |= {f"module.feat_bn.{name}": tensor for name, tensor in source.neck.state_dict().items()}
+    report = load_foreign(encoder, state, source="test")
+    _assert_same(encoder, source)
+    assert report.missing == ()
+
+
+@pytest.mark.parametrize("key", ["state_dict", "model"])
+def test_wrapped_checkpoints(tmp_path: Path, key: str) -> None:
+    source, encoder = _encoder(1), _encoder(2)
+    torch.save({key: _backbone(source), "epoch": 3, "best_mAP": 0.5}, tmp_path / "model.pth")
+    report = load_pretrained(encoder, str(tmp_path / "model.pth"))
+    _assert_same(encoder.backbone, source.backbone)
+    assert len(report.matched) == len(source.backbone.state_dict())
+
+
+def test_own_weights_are_a_checkpoint_too(tmp_path: Path) -> None:
+    source, encoder = _encoder(1), _encoder(2)
+    save_weights(source, tmp_path / "identity.safetensors", identity_header(source, (64, 32)))
+    assert load_pretrained(encoder, str(tmp_path / "identity.safetensors")).missing == ()
+    _assert_same(encoder, source)
+
+
+def test_a_checkpoint_of_another_architecture_is_refused() -> None:
+    state = {"conv1.weight": torch.zeros(8, 3, 5, 5), "fc.weight": torch.zeros(3, 3)}
+    with pytest.raises(UserError, match=r"none of the 2 entries of other\.pth fits the encoder resnet10"):
+        load_foreign(_encoder(), state, source="other.pth")
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="does not exist"):
+        load_pretrained(_encoder(), str(tmp_path / "absent.pth"))
+
+
+class _Code:
+    def __reduce__(self) -> tuple[object, tuple[str, ...]]:
+        return (exec, ("raise SystemExit('code of a checkpoint ran')",))
+
+
+def test_code_in_a_checkpoint_is_never_run(tmp_path: Path) -> None:
+    with (tmp_path / "model.pth").open("wb") as file:
+        pickle.dump({"state_dict": _Code()}, file)
+    with pytest.raises(UserError, match="tensors alone"):
+        read_foreign_state(tmp_path / "model.pth")
+
+
+def test_no_weights_leave_the_encoder_alone() -> None:
+    encoder = _encoder(2)
+    assert load_pretrained(encoder, "none").matched == ()
+    _assert_same(encoder, _encoder(2))
