@@ -17,6 +17,7 @@ class Discriminator(nn.Module):
     def __init__(self, channels: int = 64, *, num_scales: int = 3, num_layers: int = 3) -> None:
         super().__init__()
         self.settings = {"channels": channels, "num_scales": num_scales, "num_layers": num_layers}
+        self.num_layers = num_layers
         self.scales = nn.ModuleList([_patch_network(channels, num_layers) for _ in range(num_scales)])
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
@@ -26,12 +27,14 @@ class Discriminator(nn.Module):
             images: Shape (B, 3, H, W).
 
         Returns:
-            One score map a scale, the largest first, each of shape (B, 1, h, w).
+            One score map a scale that is large enough for the layers, the largest first, each of shape (B, 1, h, w).
         """
         scores = []
         for index, network in enumerate(self.scales):
             if index:
                 images = F.avg_pool2d(images, 2)
+                if min(images.shape[2:]) < 2**self.num_layers:
+                    break  # a thumbnail has fewer scales
             scores.append(network(images))
         return tuple(scores)
 

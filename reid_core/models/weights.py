@@ -3,7 +3,7 @@
 import json
 import pickle
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.error import URLError
@@ -129,14 +129,10 @@ def load_foreign(encoder: IdentityEncoder, state: Mapping[str, Tensor], *, sourc
         What was matched, skipped and missing.
     """
     own = encoder.state_dict()
-    filled: dict[str, Tensor] = {}
-    used: set[str] = set()
-    for name, tensor in state.items():
-        for candidate in _own_names(name):
-            if candidate in own and candidate not in filled and own[candidate].shape == tensor.shape:
-                filled[candidate] = tensor
-                used.add(name)
-                break
+    # One wrapping for the whole checkpoint: entry by entry, counters without a shape would land in the wrong layer.
+    plans = [_fitting(own, state, layout) for layout in ((), *_SEQUENTIALS)]
+    target_of = max(plans, key=len)
+    filled = {target: state[name] for name, target in target_of.items()}
     if not any(name.startswith("backbone.") and own[name].dim() > 1 for name in filled):
         raise UserError(
             f"none of the {len(state)} entries of {source} fits the encoder {encoder.arch}; "
@@ -145,7 +141,7 @@ def load_foreign(encoder: IdentityEncoder, state: Mapping[str, Tensor], *, sourc
     encoder.load_state_dict({**own, **filled})
     return LoadReport(
         matched=tuple(filled),
-        skipped=tuple(name for name in state if name not in used),
+        skipped=tuple(name for name in state if name not in target_of),
         missing=tuple(name for name in own if name not in filled),
     )
 
@@ -171,13 +167,23 @@ def read_foreign_state(path: Path) -> dict[str, Tensor]:
     return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
 
 
-def _own_names(name: str) -> list[str]:
+def _fitting(own: Mapping[str, Tensor], state: Mapping[str, Tensor], layout: Sequence[str]) -> dict[str, str]:
+    """Return foreign name to own name, where name and shape agree under one wrapping."""
+    found: dict[str, str] = {}
+    for name, tensor in state.items():
+        for target in _own_names(name, layout):
+            if target in own and target not in found.values() and own[target].shape == tensor.shape:
+                found[name] = target
+                break
+    return found
+
+
+def _own_names(name: str, layout: Sequence[str]) -> list[str]:
     name = name.removeprefix("module.")
     bare = re.sub(r"^(backbone|base|encoder|model)\.", "", name)
     names = [name, f"backbone.{bare}"]
-    if match := re.match(r"^(\d+)\.(.*)$", bare):
-        position, rest = int(match[1]), match[2]
-        names += [f"backbone.{layout[position]}.{rest}" for layout in _SEQUENTIALS if position < len(layout)]
+    if (match := re.match(r"^(\d+)\.(.*)$", bare)) and int(match[1]) < len(layout):
+        names.append(f"backbone.{layout[int(match[1])]}.{match[2]}")
     if match := re.match(r"^(?:heads\.)?(?:feat_bn|bnneck|bottleneck)\.(?:0\.)?(.*)$", bare):
         names.append(f"neck.{match[1]}")
     return names

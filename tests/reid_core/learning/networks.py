@@ -43,9 +43,9 @@ def small_batch(generator: torch.Generator, has_mesh: list[bool]) -> GenerationB
     """Return random images with random guidance."""
     count = len(has_mesh)
     return GenerationBatch(
-        images=torch.rand(count, 3, 32, 16, generator=generator) * 2 - 1,
-        guidance=torch.rand(count, 1, 32, 16, generator=generator) * 2 - 1,
-        turned=torch.rand(count, 1, 32, 16, generator=generator) * 2 - 1,
+        images=torch.rand(count, 3, 64, 32, generator=generator) * 2 - 1,
+        guidance=torch.rand(count, 1, 64, 32, generator=generator) * 2 - 1,
+        turned=torch.rand(count, 1, 64, 32, generator=generator) * 2 - 1,
         has_mesh=torch.tensor(has_mesh),
         mixture=draw_mixture(count, alpha=0.6, generator=generator),
     )

@@ -38,14 +38,17 @@ def _rank(rank: int, folder: str) -> None:
     if rank == 0:
         network[2](torch.ones(1, 2)).sum().backward()
     average_gradients(network.parameters())
-    network[1].running_mean.fill_(float(rank))
+    norm = network[1]
+    assert isinstance(norm, nn.BatchNorm1d)
+    assert norm.running_mean is not None
+    norm.running_mean.fill_(float(rank))
     synchronise_buffers(network)
     result = {
         "first": network[0].weight.grad,
         "last": network[2].weight.grad,
         "rows": gather_rows(own_slice(batch)),
         "told": broadcast(torch.tensor([rank + 5])),
-        "mean": network[1].running_mean,
+        "mean": norm.running_mean,
     }
     torch.save(result, f"{folder}/{rank}.pt")
     dist.destroy_process_group()

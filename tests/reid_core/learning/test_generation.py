@@ -68,7 +68,7 @@ def test_without_mesh_or_rotation_nothing_is_turned(
 
 def test_deception_reaches_the_images_and_not_the_discriminator(generator: torch.Generator) -> None:
     networks = small_networks()
-    fakes = torch.rand(2, 3, 32, 16, generator=generator, requires_grad=True)
+    fakes = torch.rand(2, 3, 64, 32, generator=generator, requires_grad=True)
     deception(networks.discriminator, fakes).backward()  # type: ignore[no-untyped-call]
     assert fakes.grad is not None
     assert float(fakes.grad.abs().sum()) > 0

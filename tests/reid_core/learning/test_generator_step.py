@@ -17,8 +17,8 @@ def test_the_discriminator_step_leaves_the_generator_alone(generator: torch.Gene
     networks = small_networks()
     optimisers = optimisers_of(networks, with_encoder=False)
     before = copy.deepcopy(networks)
-    fakes = networks.generator(torch.zeros(2, 1, 32, 16), torch.randn(2, 4, 512, generator=generator))
-    images = torch.rand(2, 3, 32, 16, generator=generator)
+    fakes = networks.generator(torch.zeros(2, 1, 64, 32), torch.randn(2, 4, 512, generator=generator))
+    images = torch.rand(2, 3, 64, 32, generator=generator)
     terms = discriminator_step(networks.discriminator, optimisers.discriminator, images, fakes, r1_weight=0.01)
     assert set(terms) == {"discriminator", "r1"}
     assert _changed(before.discriminator, networks.discriminator)
@@ -48,7 +48,7 @@ def test_steps_reduce_the_reconstruction_loss(generator: torch.Generator) -> Non
     networks = small_networks()
     networks.encoder.eval().requires_grad_(False)
     optimisers = optimisers_of(networks, with_encoder=False)
-    batch = small_batch(generator, [True, True])._replace(images=torch.full((2, 3, 32, 16), 0.5))
+    batch = small_batch(generator, [True, True])._replace(images=torch.full((2, 3, 64, 32), 0.5))
     losses = [
         float(
             generator_step(networks, optimisers, batch, settings(), adversarial=False, discriminate=False)[

@@ -32,3 +32,8 @@ def test_images_do_not_influence_each_other(generator: torch.Generator) -> None:
     images = torch.rand(3, 3, 64, 32, generator=generator)
     for together, alone in zip(network(images), network(images[1:2]), strict=True):
         torch.testing.assert_close(together[1:2], alone)
+
+
+def test_a_thumbnail_has_fewer_scales(generator: torch.Generator) -> None:
+    scores = _discriminator()(torch.rand(1, 3, 32, 16, generator=generator))
+    assert [tuple(score.shape[2:]) for score in scores] == [(4, 2), (2, 1)]
