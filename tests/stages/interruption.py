@@ -1,0 +1,45 @@
+"""Compute whose training dies after a number of checkpoints, for tests of resuming."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from infra.compute.local import LocalCompute
+from infra.compute.protocol import TrainContext
+
+C = TypeVar("C")
+
+
+class KilledError(Exception):
+    """The training was ended in the middle."""
+
+
+class _MortalContext:
+    def __init__(self, context: TrainContext, checkpoints: int) -> None:
+        self._context = context
+        self._left = checkpoints
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
+
+    def save(self, name: str, write: Callable[[Path], None]) -> None:
+        self._context.save(name, write)
+        self._left -= 1
+        if self._left == 0:
+            raise KilledError
+
+
+class MortalCompute(LocalCompute):
+    """Local compute that ends a training after ``checkpoints`` checkpoints."""
+
+    def __init__(self, checkpoints: int) -> None:
+        super().__init__(num_cpus=1, deterministic=True)
+        self._checkpoints = checkpoints
+
+    def train(self, loop: Callable[[TrainContext, C], None], argument: C, **options: Any) -> None:
+        """Run the loop until it has saved often enough, then raise ``KilledError``."""
+
+        def mortal(context: TrainContext, given: C) -> None:
+            loop(_MortalContext(context, self._checkpoints), given)
+
+        super().train(mortal, argument, **options)

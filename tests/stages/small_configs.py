@@ -1,0 +1,28 @@
+"""The smallest configurations of the training stages that still do everything."""
+
+from stages.clustering import ClusterConfig
+from stages.generator import GeneratorConfig
+from stages.identity import AugmentConfig, IdentityConfig
+from stages.joint import JointConfig
+
+CLUSTERING = ClusterConfig(k1=6, k2=2, min_samples=3)
+IDENTITY = IdentityConfig(
+    arch="resnet10",
+    weights="none",
+    num_epochs=2,
+    iterations_per_epoch=2,
+    clusters_per_batch=2,
+    images_per_cluster=4,
+    augmentation=AugmentConfig(pad=2, jitter=0.2),
+    clustering=CLUSTERING,
+)
+GENERATOR = GeneratorConfig(
+    channels=8,
+    num_blocks=1,
+    structure_norm="none",
+    discriminator_channels=4,
+    num_epochs=2,
+    batch_size=8,
+    adversarial_from_epoch=1,
+)
+JOINT = JointConfig(num_epochs=2, batch_size=8, generator_every=2, memory_refresh=True, clustering=CLUSTERING)

@@ -1,0 +1,60 @@
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from infra.compute.local import LocalCompute
+from infra.tracking.silent import SilentTracker
+from reid_core.errors import UserError
+from reid_core.models.weights import load_discriminator, load_generator
+from stages.generator import GeneratorConfig, run
+from tests.stages.interruption import KilledError, MortalCompute
+from tests.stages.small_configs import GENERATOR
+
+
+@pytest.fixture
+def compute() -> Iterator[LocalCompute]:
+    local = LocalCompute(num_cpus=1, deterministic=True)
+    yield local
+    local.close()
+
+
+def test_writes_networks_pictures_and_history(upstream: dict[str, Path]) -> None:
+    out_dir = upstream["generator"]
+    assert load_generator(out_dir / "generator.safetensors").num_parts == 4
+    load_discriminator(out_dir / "discriminator.safetensors")
+    rows = [json.loads(line) for line in (out_dir / "history.jsonl").read_text().splitlines()]
+    assert rows[1]["image_reconstruction"] < rows[0]["image_reconstruction"]
+    assert "image_cycle" in rows[0]
+    assert "adversarial" not in rows[0]
+    assert {"adversarial", "discriminator", "r1"} <= set(rows[1])
+    for name in ("generator-grid.png", "mixing-grid.png"):
+        with Image.open(out_dir / "pictures" / name) as picture:
+            assert picture.width > 300
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(
+    upstream: dict[str, Path], tmp_path: Path, compute: LocalCompute
+) -> None:
+    mortal = MortalCompute(checkpoints=1)
+    with pytest.raises(KilledError):
+        run(GENERATOR, upstream, tmp_path / "out", mortal, SilentTracker())
+    mortal.close()
+    run(GENERATOR, upstream, tmp_path / "out", compute, SilentTracker())
+    for name in ("generator.safetensors", "discriminator.safetensors"):
+        assert (tmp_path / "out" / name).read_bytes() == (upstream["generator"] / name).read_bytes()
+
+
+def test_an_angle_that_no_mesh_has_is_refused(upstream: dict[str, Path], tmp_path: Path, compute: LocalCompute) -> None:
+    with pytest.raises(UserError, match="30"):
+        run(GENERATOR.model_copy(update={"angles": (30, 45)}), upstream, tmp_path / "out", compute, SilentTracker())
+
+
+def test_defaults_are_the_published_ones() -> None:
+    config = GeneratorConfig()
+    assert config.angles == (45, 90, 135, 180, 225, 270, 315)
+    assert (config.num_epochs, config.batch_size, config.num_parts, config.mixing_alpha) == (40, 16, 4, 0.6)
+    assert (config.optim.lr, config.optim.beta1, config.optim.weight_decay) == (1e-4, 0.0, 5e-4)
+    assert config.weights.by_term()["image_cycle"] == 5

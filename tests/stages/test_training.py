@@ -1,0 +1,71 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from reid_core.errors import UserError
+from reid_core.models.weights import load_identity
+from stages.training import (
+    ANGLES,
+    EpochLog,
+    GuidanceSource,
+    check_angles,
+    embed_training_images,
+    read_training_images,
+    set_learning_rate,
+)
+
+
+def test_guidance_of_a_batch_is_the_cache_at_zero_and_at_each_images_angle(upstream: dict[str, Path]) -> None:
+    images = read_training_images(upstream["data"])
+    guidance = GuidanceSource(upstream["mesh"], images.view.image_ids)
+    index = torch.tensor([3, 0, 5])
+    pixels = images.batch(index, torch.device("cpu"))
+    still, turned = guidance.pair(index, torch.tensor([90, 315, 90]), pixels)
+    every = guidance.all_angles(index, pixels)
+    assert every.shape == (3, 8, 64, 32)
+    torch.testing.assert_close(still[:, 0], every[:, 0])
+    for row, angle in enumerate((90, 315, 90)):
+        torch.testing.assert_close(turned[row, 0], every[row, 1 + ANGLES.index(angle)])
+
+
+def test_embeddings_are_normalised_and_in_order(upstream: dict[str, Path]) -> None:
+    images = read_training_images(upstream["data"])
+    encoder = load_identity(upstream["identity"] / "identity.safetensors")
+    features = embed_training_images(encoder, images, torch.device("cpu"), batch_size=7)
+    with torch.no_grad():
+        alone = torch.nn.functional.normalize(
+            encoder(images.batch(torch.tensor([9]), torch.device("cpu"))).embedding, dim=1
+        )
+    torch.testing.assert_close(features[9:10], alone, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(features.norm(dim=1), torch.ones(len(images)))
+
+
+def test_an_epochs_row_holds_means() -> None:
+    log = EpochLog()
+    for value in (1.0, 3.0):
+        log.add({"image": torch.tensor(value)}, 4)
+    log.add({"cycle": torch.tensor(5.0)}, 4)
+    row = log.row(2, num_clusters=7)
+    assert (row["epoch"], row["image"], row["cycle"], row["num_clusters"]) == (2, 2.0, 5.0, 7)
+    assert row["images_per_second"] > 0
+
+
+def test_a_loss_that_is_no_number_ends_the_training() -> None:
+    log = EpochLog()
+    log.add({"image": torch.tensor(float("nan"))}, 4)
+    with pytest.raises(UserError, match="diverged in epoch 3: image"):
+        log.row(3)
+
+
+def test_angles_are_those_of_the_cache() -> None:
+    check_angles((45, 315))
+    with pytest.raises(UserError, match="360"):
+        check_angles((45, 360))
+
+
+def test_learning_rate_of_every_group() -> None:
+    weights = [torch.nn.Parameter(torch.zeros(1)) for _ in range(2)]
+    optimiser = torch.optim.SGD([{"params": [weight], "lr": 1.0} for weight in weights])
+    set_learning_rate(optimiser, 0.25)
+    assert [group["lr"] for group in optimiser.param_groups] == [0.25, 0.25]
