@@ -9,6 +9,7 @@ import tempfile
 import threading
 import traceback
 import uuid
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Client, Connection, Listener
@@ -118,6 +119,7 @@ class LocalPool:
 
     def __init__(self, worker_class: type, num_workers: int, *, threads: int) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="genvar-pool-"))
+        weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)  # also where nobody calls close
         key = uuid.uuid4().bytes + uuid.uuid4().bytes
         self.workers = LocalWorkers(num_workers, self.folder, key)
         context = multiprocessing.get_context("spawn")
