@@ -60,7 +60,7 @@ def show_outcome(console: Console, outcome: Outcome, home: Path) -> None:
     if outcome.rows():
         console.print(_score_table(outcome.rows()))
     if (reason := outcome.metrics.get("skipped")) is not None:
-        console.print(f"Evaluation skipped: {reason}", markup=False)
+        console.print(str(reason), markup=False)
     if outcome.clusters():
         console.print(_cluster_table(outcome.clusters()))
     for stage in outcome.stages:

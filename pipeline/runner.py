@@ -91,8 +91,10 @@ def run_plan(
             seconds = time.monotonic() - start
             results[stage.name] = StageResult(stage.name, reused, seconds, took, run.run_id, folder)
             if reused:
-                _log.info("%s: reused", stage.name)
+                _log.info("%s: reused, results in %s", stage.name, folder)
                 store.tag(parent, f"reused.{stage.name}", run.run_id)
+            else:
+                _log.info("%s: done in %.1f s, results in %s", stage.name, took, folder)
         store.log_results(parent, headline(list(results.values())))
     return list(results.values())
 
@@ -151,7 +153,7 @@ class _Work:
 
     def _run_stage(self, place: Workplace, run_id: str, inputs: Mapping[str, Path]) -> None:
         name, config = self.stage.name, self.plan.configs[self.stage.name]
-        _log.info("%s: running", name)
+        _log.info("%s: running%s", name, f", reads {', '.join(self.stage.needs)}" if self.stage.needs else "")
         started, start = _now(), time.monotonic()
         tracker = self.store.tracker(run_id, place.journal_dir)
         try:
@@ -174,7 +176,6 @@ class _Work:
             "git_commit": git_commit(),
         }
         write_marker(place.out_dir / COMPLETION_MARKER, facts)
-        _log.info("%s: done in %.1f s", name, time.monotonic() - start)
 
     def _store_results(self, place: Workplace, run_id: str) -> None:
         self.store.tracker(run_id, place.journal_dir).replay()

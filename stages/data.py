@@ -160,6 +160,7 @@ def _render(config: DataConfig, out_dir: Path, compute: Compute) -> Found:
     settings = SyntheticSettings(**config.synthetic.model_dump())
     shards = plan_shards(settings, out_dir)
     sizes = [shard.num_images for shard in shards]
+    _LOG.info("rendering %d pictures; the first time on a machine, the body model is prepared for a minute", sum(sizes))
     compute.map_shards(render_shard, shards, description="Rendering people", sizes=sizes)
     finish(settings, out_dir)
     root = out_dir / "images"

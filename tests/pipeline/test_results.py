@@ -50,8 +50,11 @@ def test_the_tables_say_what_a_newcomer_looks_for(tmp_path: Path) -> None:
 
 
 def test_a_skipped_evaluation_says_why(tmp_path: Path) -> None:
-    text = _printed(_outcome(tmp_path, {"rows": [], "clusters": [], "skipped": "no identities are known"}), tmp_path)
-    assert "Evaluation skipped: no identities are known" in text
+    text = _printed(
+        _outcome(tmp_path, {"rows": [], "clusters": [], "skipped": "Evaluation was skipped: nobody is known."}),
+        tmp_path,
+    )
+    assert "Evaluation was skipped: nobody is known." in text
 
 
 def test_no_evaluation_has_no_numbers() -> None:
