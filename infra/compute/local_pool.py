@@ -197,5 +197,6 @@ def _serve(worker: object, connection: Connection) -> bool:
 
 
 def _described(error: Exception) -> Exception:
-    error.add_note("in a worker of the pool:\n" + "".join(traceback.format_exception(error)))
+    if hasattr(error, "add_note"):  # Python 3.11 and later
+        error.add_note("in a worker of the pool:\n" + "".join(traceback.format_exception(error)))
     return error
