@@ -107,7 +107,15 @@ def test_ctrl_c_says_how_to_continue(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pipeline.cli", "pipeline", "--executor", "local", "--until", "data"]
     environment = {**os.environ, "GENVAR_HOME": str(tmp_path)}
     environment.pop("MLFLOW_TRACKING_URI", None)
-    driver = subprocess.Popen(command, cwd=_ROOT, stderr=subprocess.PIPE, text=True, env=environment)
+    driver = subprocess.Popen(
+        command,
+        cwd=_ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        # A shell starts what it runs in the background with Ctrl-C ignored, and the tests may run there.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     assert driver.stderr is not None
     assert driver.stderr.readline() == "data: running\n"
     time.sleep(1.0)
