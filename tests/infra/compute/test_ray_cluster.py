@@ -11,8 +11,11 @@ from reid_core.errors import UserError
 
 @pytest.mark.parametrize("address", ["", "local", "auto"])
 def test_addresses_without_a_place_are_not_probed(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    probed: list[object] = []
+    monkeypatch.setattr(socket, "create_connection", lambda *place, **_: probed.append(place))
     monkeypatch.setenv("RAY_ADDRESS", address)
     probe_address()
+    assert probed == []
 
 
 def test_an_address_that_does_not_answer_is_refused_quickly(monkeypatch: pytest.MonkeyPatch) -> None:

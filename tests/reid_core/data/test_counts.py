@@ -28,7 +28,9 @@ def test_counted_by_hand() -> None:
 
 @pytest.mark.parametrize("key", [("market1501", "trainval"), ("dukemtmc-reid", "trainval")])
 def test_whole_copies_pass(key: tuple[str, str]) -> None:
-    verify_counts(*key, _records(PUBLISHED[key]), Path("data"))
+    records = _records(PUBLISHED[key])
+    assert count(records) == PUBLISHED[key]
+    verify_counts(*key, records, Path("data"))
 
 
 def test_an_incomplete_copy_is_told_with_both_numbers() -> None:
@@ -38,4 +40,5 @@ def test_an_incomplete_copy_is_told_with_both_numbers() -> None:
 
 
 def test_sets_without_a_published_size_pass() -> None:
+    assert ("personx", "trainval") not in PUBLISHED
     verify_counts("personx", "trainval", [], Path("data"))
