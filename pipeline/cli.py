@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -150,6 +151,9 @@ def ui(
 
 def main() -> None:
     """Entry point of ``genvar``."""
+    # OpenMP threads that wait spin for milliseconds by default: beside another busy program, training then loses most
+    # of its speed. Read when a process loads torch, so it is set before; worker processes inherit it.
+    os.environ.setdefault("GOMP_SPINCOUNT", "3000")
     app()
 
 

@@ -124,3 +124,14 @@ def test_ctrl_c_says_how_to_continue(tmp_path: Path) -> None:
     assert driver.wait() == 130
     assert rest.splitlines()[-1] == "genvar: interrupted; the same command continues where this one stopped"
     assert "Traceback" not in rest
+
+
+def test_waiting_threads_do_not_spin_long_unless_the_user_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "app", lambda: None)
+    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
+    cli.main()
+    assert os.environ["GOMP_SPINCOUNT"] == "7"
+    monkeypatch.delenv("GOMP_SPINCOUNT")
+    cli.main()
+    assert os.environ["GOMP_SPINCOUNT"] == "3000"
+    monkeypatch.delenv("GOMP_SPINCOUNT")
