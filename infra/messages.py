@@ -2,10 +2,11 @@
 
 import logging
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from infra.watching import watching
 
 LOGGERS = ("reid_core", "stages", "infra", "pipeline")
 _SECONDS_BETWEEN_LOOKS = 0.5
@@ -41,7 +42,6 @@ def send_to_file(path: Path) -> None:
 def follow_messages(path: Path) -> Iterator[None]:
     """Log what another process writes to ``path`` while the block runs."""
     path.unlink(missing_ok=True)
-    stop = threading.Event()
     offset = 0
 
     def look() -> None:
@@ -56,15 +56,5 @@ def follow_messages(path: Path) -> Iterator[None]:
         for line in whole.decode(errors="replace").splitlines():
             _log.info("%s", line)
 
-    def poll() -> None:
-        while not stop.wait(_SECONDS_BETWEEN_LOOKS):
-            look()
-
-    thread = threading.Thread(target=poll, name="messages", daemon=True)
-    thread.start()
-    try:
+    with watching(look, seconds=_SECONDS_BETWEEN_LOOKS):
         yield
-    finally:
-        stop.set()
-        thread.join()
-        look()

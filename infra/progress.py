@@ -12,6 +12,8 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from infra.watching import watching
+
 SECONDS_BETWEEN_LINES = 10.0
 SECONDS_BETWEEN_FILES = 0.5
 
@@ -141,20 +143,8 @@ class ProgressFile:
 def follow_file(path: Path, bar: ProgressBar) -> Iterator[None]:
     """Show on ``bar`` what a ``ProgressFile`` says while the block runs."""
     path.unlink(missing_ok=True)
-    stop = threading.Event()
-
-    def poll() -> None:
-        while not stop.wait(SECONDS_BETWEEN_FILES):
-            _show_file(path, bar)
-
-    thread = threading.Thread(target=poll, name="progress", daemon=True)
-    thread.start()
-    try:
+    with watching(lambda: _show_file(path, bar), seconds=SECONDS_BETWEEN_FILES):
         yield
-    finally:
-        stop.set()
-        thread.join()
-        _show_file(path, bar)
 
 
 def _show_file(path: Path, bar: ProgressBar) -> None:

@@ -230,6 +230,7 @@ def test_too_little_room_is_refused_before_any_work(tmp_path: Path) -> None:
     refused(
         run_genvar("pipeline", "--home", str(disk / "home"), prefix=prefix), "free disk space", "--home or GENVAR_HOME"
     )
+    assert (tmp_path / "disk.left").read_text() == "", "no stage counts as finished"
 
 
 def test_a_disk_that_fills_up_during_the_work(tmp_path: Path) -> None:
