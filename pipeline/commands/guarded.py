@@ -1,0 +1,73 @@
+"""What every command runs under: errors become a sentence and an exit code, logging goes to the terminal."""
+
+import errno
+import logging
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, NoReturn, Optional
+
+import typer
+
+from infra.messages import TerminalHandler, send_to
+from reid_core.errors import UserError
+
+_EXIT_USER_ERROR = 2
+_EXIT_INTERRUPTED = 130
+_EXIT_TERMINATED = 143
+
+Home = Annotated[Optional[Path], typer.Option("--home", help="Folder that keeps the runs.", show_default=False)]  # noqa: UP045 - typer reads it at run time
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error, and more of what happens.")]
+
+
+@contextmanager
+def guarded(*, debug: bool) -> Iterator[None]:
+    """Turn errors into a sentence and an exit code, and set up what is logged to the terminal."""
+    _log_to_terminal(debug=debug)
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        yield
+    except UserError as error:
+        _fail(str(error), _EXIT_USER_ERROR, error, debug=debug)
+    except KeyboardInterrupt as error:
+        message = "interrupted; the same command continues where this one stopped"
+        _fail(message, _EXIT_INTERRUPTED, error, debug=False)
+    except Exception as error:
+        if not _is_full_disk(error):
+            raise
+        name = getattr(error, "filename", None)
+        where = f" while writing {name}" if name else ""
+        message = f"no space is left on the disk{where}; free some, and give the same command again to continue"
+        _fail(message, _EXIT_USER_ERROR, error, debug=debug)
+
+
+def _is_full_disk(error: BaseException | None) -> bool:
+    """Whether an error, or what it comes from, says that a disk is full; other processes say it in words."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if any(words in str(error) for words in ("No space left on device", "database or disk is full")):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _terminated(number: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(_EXIT_TERMINATED)
+
+
+def _fail(message: str, code: int, error: BaseException, *, debug: bool) -> NoReturn:
+    if debug:
+        import traceback
+
+        traceback.print_exception(error)
+    typer.echo(f"genvar: {message}", err=True)
+    raise typer.Exit(code)
+
+
+def _log_to_terminal(*, debug: bool) -> None:
+    handler = TerminalHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    send_to(handler, logging.DEBUG if debug else logging.INFO)
