@@ -16,11 +16,10 @@ import torch
 from torch import Tensor
 
 from reid_core.errors import UserError
+from reid_core.mesh.bodies import STATUSES, Bodies
 from reid_core.mesh.guidance import ANGLES
-from reid_core.mesh.truth import Bodies
 
 VERSION = 1
-STATUSES = ("ok", "no_mesh", "no_person", "unreadable")
 MAP_COLUMNS = tuple(f"guidance_{angle:03d}" for angle in ANGLES)
 
 SCHEMA = pa.schema(

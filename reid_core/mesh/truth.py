@@ -1,6 +1,5 @@
 """Bodies and cameras of rendered people, from the truth that was written beside the pictures."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,28 +9,12 @@ import torch
 from torch import Tensor
 
 from reid_core.errors import UserError
+from reid_core.mesh.bodies import Bodies
 from reid_core.mesh.body import PHENOTYPES, POSED_BONES
 from reid_core.mesh.camera import Cameras
 
 # Everything but the identity: meshes serve training, and training must not know who is who.
 COLUMNS = ("path", *Cameras._fields, "phenotype", "pose_deg")
-
-
-@dataclass(frozen=True)
-class Bodies:
-    """Bodies of N images.
-
-    Attributes:
-        found: False where nothing is known of an image, shape (N,); its other rows are zeros then.
-        phenotypes: Shape (N, 6).
-        angles_deg: Shape (N, 10, 3).
-        cameras: Fields of shape (N,).
-    """
-
-    found: Tensor
-    phenotypes: Tensor
-    angles_deg: Tensor
-    cameras: Cameras
 
 
 def read_truth(path: Path, images: list[Path]) -> Bodies:
@@ -67,4 +50,13 @@ def read_truth(path: Path, images: list[Path]) -> Bodies:
         return padded[index]
 
     cameras = Cameras(*(column(name) for name in Cameras._fields))
-    return Bodies(found, column("phenotype", len(PHENOTYPES)), column("pose_deg", len(POSED_BONES), 3), cameras)
+    return Bodies(
+        status=tuple("ok" if known else "no_mesh" for known in found.tolist()),
+        confidence=found.float(),
+        phenotypes=column("phenotype", len(PHENOTYPES)),
+        angles_deg=column("pose_deg", len(POSED_BONES), 3),
+        cameras=cameras,
+        masks=None,
+        mask_iou=torch.full((len(images),), float("nan")),
+        reprojection=torch.full((len(images),), float("nan")),
+    )

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from reid_core.errors import UserError
+from reid_core.mesh.bodies import Bodies
 from reid_core.mesh.cache import is_whole, open_mesh_cache, write_part
 from reid_core.mesh.camera import Cameras
-from reid_core.mesh.truth import Bodies
 
 IDS = ("train-000000", "train-000001", "train-000002")
 
@@ -15,7 +15,9 @@ IDS = ("train-000000", "train-000001", "train-000002")
 def bodies(*found: bool) -> Bodies:
     count = len(found)
     fields = Cameras(*(torch.rand(count) for _ in Cameras._fields))
-    return Bodies(torch.tensor(found), torch.rand(count, 6), torch.rand(count, 10, 3), fields)
+    nan = torch.full((count,), float("nan"))
+    status = tuple("ok" if known else "no_mesh" for known in found)
+    return Bodies(status, torch.rand(count), torch.rand(count, 6), torch.rand(count, 10, 3), fields, None, nan, nan)
 
 
 def some_maps(count: int = 3) -> torch.Tensor:
