@@ -13,14 +13,13 @@ from pydantic import Field
 
 from infra.compute.protocol import Compute
 from infra.tracking.protocol import Tracker
-from reid_core.data.images import load_images
 from reid_core.data.manifest import Manifest, read_manifest
 from reid_core.evaluation.agreement import agreement
-from reid_core.evaluation.ranked_lists import RankedLists, choose_queries, draw_ranked_lists, ranked_lists
+from reid_core.evaluation.ranked_lists import RankedLists, ranked_lists
 from reid_core.evaluation.ranking import Ranking, Side, evaluate_ranking
-from reid_core.seeds import generator_for
 from stages.clustering import read_pseudo_labels
 from stages.embedding import embed_images
+from stages.evaluation_pictures import draw_lists
 from stages.stage import Stage, StageConfig
 from stages.truth import can_rank, image_paths, labelled_side, train_people
 
@@ -59,7 +58,14 @@ def run(config: EvaluateConfig, inputs: Mapping[str, Path], out_dir: Path, compu
             metrics["rows"].append(_row(name, ranking))
             tables.append(_rankings_table(name, manifest, ranking, lists))
         pq.write_table(pa.concat_tables(tables), out_dir / "rankings.parquet")
-        _draw_lists(config, manifest, ranking, lists, out_dir / "pictures")
+        draw_lists(
+            manifest,
+            ranking.average_precision,
+            lists,
+            out_dir / "pictures",
+            num_queries=config.num_queries_shown,
+            seed=config.seed,
+        )
     (out_dir / "metrics.json").write_text(json.dumps(metrics, indent=1))
     _summarise(metrics, out_dir, tracker)
 
@@ -137,26 +143,6 @@ def _rankings_table(name: str, manifest: Manifest, ranking: Ranking, lists: Rank
             "average_precision": pa.array(ranking.average_precision[rows], from_pandas=True),
         }
     )
-
-
-def _draw_lists(config: EvaluateConfig, manifest: Manifest, ranking: Ranking, lists: RankedLists, folder: Path) -> None:
-    size = (manifest.info["image_size"][0], manifest.info["image_size"][1])
-    query, gallery = manifest.split("query"), manifest.split("gallery")
-    query_paths, gallery_paths = image_paths(query), image_paths(gallery)
-    query_cameras, gallery_cameras = (side.table["camera_id"].to_numpy() for side in (query, gallery))
-    generator = generator_for(config.seed, "evaluate", "random queries")
-    folder.mkdir(parents=True, exist_ok=True)
-    chosen = choose_queries(ranking.average_precision, config.num_queries_shown, generator)
-    for kind, rows in chosen.items():
-        listed = [lists.gallery[row][lists.gallery[row] >= 0] for row in rows]
-        picture = draw_ranked_lists(
-            load_images([query_paths[row] for row in rows], size),
-            [load_images([gallery_paths[i] for i in one], size) for one in listed],
-            match=lists.match[rows],
-            cameras=(query_cameras[rows], [gallery_cameras[one] for one in listed]),
-            titles=[f"average precision {100 * ranking.average_precision[row]:.0f} %" for row in rows],
-        )
-        picture.save(folder / f"ranked-lists-{kind}.png")
 
 
 def _summarise(metrics: Mapping[str, Any], out_dir: Path, tracker: Tracker) -> None:
