@@ -4,7 +4,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -57,6 +57,7 @@ def run_plan(
     *,
     tags: Mapping[str, str],
     headline: Callable[[Sequence[StageResult]], Mapping[str, float]],
+    parent: str | None = None,
 ) -> list[StageResult]:
     """Run every stage of a plan, under one parent run.
 
@@ -67,17 +68,22 @@ def run_plan(
         compute: Where stages run; asked for nothing when every stage is reused.
         tags: Of the parent run.
         headline: Numbers that stand for the whole pipeline, from what became of its stages.
+        parent: Open run that gathers the stages, closed by the caller; None opens and closes one.
 
     Returns:
         One result a stage, in order.
     """
     check_home(home)
     home.root.mkdir(parents=True, exist_ok=True)
-    store.close_orphans()
-    params = flat({stage.name: plan.configs[stage.name] for stage in plan.stages})
-    parent = store.start("pipeline", params=params, tags={**_tags(), **tags}, parent=None)
+    if parent is None:
+        store.close_orphans()
+        params = flat({stage.name: plan.configs[stage.name] for stage in plan.stages})
+        parent = store.start("pipeline", params=params, tags={**_tags(), **tags}, parent=None)
+        ended: AbstractContextManager[None] = _ended_by_outcome(store, parent)
+    else:
+        ended = nullcontext()
     results: dict[str, StageResult] = {}
-    with _ended_by_outcome(store, parent):
+    with ended:
         finished = store.find_finished({n: p for n, p in plan.fingerprints.items() if n not in plan.again})
         for stage in plan.stages:
             start = time.monotonic()
