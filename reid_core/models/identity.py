@@ -1,9 +1,9 @@
-"""The identity encoder: a torchvision ResNet with last stride 1, global average pool and a batch-norm neck.
+"""The identity encoder: a ResNet or EfficientNet-Lite0 with last stride 1, global average pool and batch-norm neck.
 
 Letters: B images, H x W pixels, C channels of the last feature map, h x w its size, D embedding, P stripes.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torchvision.models as zoo
@@ -11,14 +11,17 @@ from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
 from reid_core.errors import UserError
+from reid_core.models import efficientnet
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 # A ten-layer ResNet of torchvision's own blocks: the encoder that two CPU cores can train.
 _SMALLEST = "resnet10"
+LITE = "efficientnet_lite0"
 ARCHITECTURES = (
     _SMALLEST,
+    LITE,
     "resnet18",
     "resnet34",
     "resnet50",
@@ -44,27 +47,35 @@ class Encoded(NamedTuple):
 
 
 class IdentityEncoder(nn.Module):
-    """Any torchvision ResNet as E_id of the paper (section 3.2); last stride 1, BN neck.
+    """Any torchvision ResNet (or EfficientNet-Lite0) as E_id of the paper (section 3.2); last stride 1, BN neck.
 
     Attributes:
-        arch: Name of the torchvision ResNet.
+        arch: One of ``ARCHITECTURES``.
+        backbone: Everything before the pool: a ``ResNet`` or an ``EfficientNetLite0``.
         embedding_dim: D (and C).
     """
 
     pixel_mean: Tensor
     pixel_std: Tensor
+    backbone: Any
 
     def __init__(self, arch: str = "resnet50") -> None:
         super().__init__()
         self.arch = arch
-        self.backbone = _resnet(arch)
-        self.embedding_dim = int(self.backbone.fc.in_features)
-        self.backbone.fc = nn.Identity()
-        _set_last_stride_one(self.backbone)
+        if arch == LITE:
+            self.backbone = efficientnet.EfficientNetLite0()
+            self.embedding_dim = efficientnet.CHANNELS
+            mean, std = efficientnet.PIXEL_MEAN, efficientnet.PIXEL_STD
+        else:
+            self.backbone = _resnet(arch)
+            self.embedding_dim = int(self.backbone.fc.in_features)
+            self.backbone.fc = nn.Identity()
+            _set_last_stride_one(self.backbone)
+            mean, std = IMAGENET_MEAN, IMAGENET_STD
         self.neck = nn.BatchNorm1d(self.embedding_dim)
         self.neck.bias.requires_grad_(False)  # the neck only rescales, as in every peer
-        self.register_buffer("pixel_mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("pixel_std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("pixel_mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("pixel_std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Encoded:
         """Encode images.
@@ -75,11 +86,17 @@ class IdentityEncoder(nn.Module):
         Returns:
             Feature map (B, C, h, w) and embedding (B, D), the latter not normalised.
         """
-        net = self.backbone
-        x = ((images + 1) / 2 - self.pixel_mean) / self.pixel_std
-        x = net.maxpool(net.relu(net.bn1(net.conv1(x))))
-        feature_map = net.layer4(net.layer3(net.layer2(net.layer1(x))))
+        feature_map = self.feature_map(images)
         return Encoded(feature_map, self.neck(feature_map.mean(dim=(2, 3))))
+
+    def feature_map(self, images: Tensor) -> Tensor:
+        """Return the last feature map alone, (B, C, h, w), of images in [-1, 1], (B, 3, H, W)."""
+        x = ((images + 1) / 2 - self.pixel_mean) / self.pixel_std
+        net = self.backbone
+        if not isinstance(net, ResNet):
+            return net(x)  # type: ignore[no-any-return]
+        x = net.maxpool(net.relu(net.bn1(net.conv1(x))))
+        return net.layer4(net.layer3(net.layer2(net.layer1(x))))  # type: ignore[no-any-return]
 
 
 def part_appearance(feature_map: Tensor, num_parts: int) -> Tensor:

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from reid_core.errors import UserError
 from reid_core.models.discriminator import Discriminator
+from reid_core.models.efficientnet import packaged_imagenet_state
 from reid_core.models.generator import Generator
-from reid_core.models.identity import IdentityEncoder
+from reid_core.models.identity import LITE, IdentityEncoder
 
 _HEADER = "genvar"
 # The peers wrap a ResNet as Sequential(conv1, bn1, [relu,] maxpool, layer1..layer4).
@@ -106,14 +107,20 @@ def load_pretrained(encoder: IdentityEncoder, weights: str) -> LoadReport:
 
     Args:
         encoder: Filled in place.
-        weights: ``"none"``, ``"imagenet"`` (torchvision's, needs the internet once) or a file.
+        weights: ``"none"``, ``"imagenet"`` (torchvision's, needs the internet once), ``"offline"`` (ImageNet weights
+            of EfficientNet-Lite0, which are installed with the project) or a file.
 
     Returns:
         What was matched; everything is missing for ``"none"``.
     """
     if weights == "none":
         return LoadReport((), (), tuple(encoder.state_dict()))
-    state = _imagenet_state(encoder.arch) if weights == "imagenet" else read_foreign_state(Path(weights))
+    if weights == "offline":
+        state = _offline_state(encoder.arch)
+    elif weights == "imagenet":
+        state = _imagenet_state(encoder.arch)
+    else:
+        state = read_foreign_state(Path(weights))
     return load_foreign(encoder, state, source=weights)
 
 
@@ -149,7 +156,9 @@ def load_foreign(encoder: IdentityEncoder, state: Mapping[str, Tensor], *, sourc
 def read_foreign_state(path: Path) -> dict[str, Tensor]:
     """Read a checkpoint of any of the peers: safetensors, a state dict, or one under ``state_dict`` or ``model``."""
     if not path.is_file():
-        raise UserError(f"the checkpoint {path} does not exist; give none, imagenet or an existing file as weights")
+        raise UserError(
+            f"the checkpoint {path} does not exist; give none, imagenet, offline or an existing file as weights"
+        )
     try:
         if path.suffix == ".safetensors":
             return dict(load_file(path))
@@ -189,17 +198,26 @@ def _own_names(name: str, layout: Sequence[str]) -> list[str]:
     return names
 
 
+def _offline_state(arch: str) -> Mapping[str, Tensor]:
+    if arch != LITE:
+        raise UserError(
+            f"offline ImageNet weights are there for {LITE} alone, but the encoder is {arch}; set arch={LITE}"
+        )
+    return packaged_imagenet_state()
+
+
 def _imagenet_state(arch: str) -> dict[str, Tensor]:
     try:
         weights = zoo.get_model_weights(arch)
     except ValueError as error:
-        raise UserError(f"torchvision has no ImageNet weights for {arch}; choose weights=none or a file") from error
+        other = "weights=offline" if arch == LITE else "weights=none or a file"
+        raise UserError(f"torchvision has no ImageNet weights for {arch}; choose {other}") from error
     try:
         return dict(next(iter(weights)).get_state_dict(progress=False))
     except (URLError, OSError) as error:
         raise UserError(
             f"ImageNet weights of {arch} could not be downloaded ({error}); "
-            "choose weights=none, or weights=FILE with a checkpoint that you bring"
+            f"choose weights=none, weights=FILE with a checkpoint that you bring, or weights=offline with arch={LITE}"
         ) from error
 
 

