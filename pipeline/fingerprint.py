@@ -7,8 +7,8 @@ from typing import Any
 
 from stages.stage import Stage, StageConfig
 
-# How many processes share the work; the results do not depend on it.
-_EXECUTION_FIELDS = frozenset({"num_workers"})
+# How many processes share the work, and where the images lie (their content counts); results do not depend on these.
+_EXECUTION_FIELDS = frozenset({"num_workers", "data_root"})
 
 # Neither draws on torch's nondeterministic kernels, so that they need not run again for the deterministic mode.
 _ALWAYS_DETERMINISTIC = frozenset({"data", "mesh"})

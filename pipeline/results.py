@@ -45,6 +45,10 @@ class Outcome:
             found |= {f"{key}/{row['stage']}": row.get(key) for key in ("num_clusters", "num_outliers", "ari", "nmi")}
         return {name: float(value) for name, value in found.items() if isinstance(value, (int, float))}
 
+    def labels(self) -> dict[str, str]:
+        """Facts that every result is to be read with: which data set in which version."""
+        return {f"data.{key}": str(self.metrics[key]) for key in ("dataset", "version") if self.metrics.get(key)}
+
 
 def read_outcome(stages: Sequence[StageResult]) -> Outcome:
     """Collect what a pipeline ended with."""

@@ -24,6 +24,9 @@ _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+# Value of the tag "kind" of the runs that gather the stages of one pipeline.
+PIPELINE = "pipeline"
+
 # How long results wait for a server that went away before the pipeline gives up (they are kept on disk).
 _SECONDS_FOR_SERVER = 300.0
 
@@ -57,6 +60,8 @@ def run_plan(
     *,
     tags: Mapping[str, str],
     headline: Callable[[Sequence[StageResult]], Mapping[str, float]],
+    labels: Callable[[Sequence[StageResult]], Mapping[str, str]] = lambda results: {},
+    name: str = "pipeline",
     parent: str | None = None,
 ) -> list[StageResult]:
     """Run every stage of a plan, under one parent run.
@@ -68,6 +73,8 @@ def run_plan(
         compute: Where stages run; asked for nothing when every stage is reused.
         tags: Of the parent run.
         headline: Numbers that stand for the whole pipeline, from what became of its stages.
+        labels: Tags that stand for the whole pipeline, such as the version of the data set that was found.
+        name: Of the parent run, for people who compare several.
         parent: Open run that gathers the stages, closed by the caller; None opens and closes one.
 
     Returns:
@@ -78,7 +85,7 @@ def run_plan(
     if parent is None:
         store.close_orphans()
         params = flat({stage.name: plan.configs[stage.name] for stage in plan.stages})
-        parent = store.start("pipeline", params=params, tags={**_tags(), **tags}, parent=None)
+        parent = store.start(name, params=params, tags={**_tags(), "kind": PIPELINE, **tags}, parent=None)
         ended: AbstractContextManager[None] = _ended_by_outcome(store, parent)
     else:
         ended = nullcontext()
@@ -87,7 +94,7 @@ def run_plan(
         finished = store.find_finished({n: p for n, p in plan.fingerprints.items() if n not in plan.again})
         for stage in plan.stages:
             start = time.monotonic()
-            run = finished.get(stage.name)
+            run = _serving(finished.get(stage.name), stage, plan, store)
             reused = run is not None
             if run is None:
                 inputs = {name: results[name].folder for name in stage.needs}
@@ -101,6 +108,8 @@ def run_plan(
                 store.tag(parent, f"reused.{stage.name}", run.run_id)
             else:
                 _log.info("%s: done in %.1f s, results in %s", stage.name, took, folder)
+        for key, value in labels(list(results.values())).items():
+            store.tag(parent, key, value)
         store.log_results(parent, headline(list(results.values())))
     return list(results.values())
 
@@ -178,6 +187,7 @@ class _Work:
             "started": started,
             "finished": _now(),
             "run_id": run_id,
+            "pipeline": self.parent,
             "packages": package_versions(),
             "git_commit": git_commit(),
         }
@@ -204,6 +214,16 @@ class _Work:
                         f"the MLflow server at {self.store.uri} stopped answering; what the {self.stage.name} stage "
                         f"has done is kept in {self.home.work}, and the same command continues once the server is back"
                     ) from error
+
+
+def _serving(run: FinishedRun | None, stage: Stage, plan: Plan, store: RunStore) -> FinishedRun | None:
+    """Return a finished run unless its artifacts point to something that has moved."""
+    if run is None or stage.still_serves is None:
+        return run
+    if stage.still_serves(plan.configs[stage.name], store.artifacts_dir(run)):
+        return run
+    _log.info("%s: known, but what it points to has moved; running it again", stage.name)
+    return None
 
 
 @contextmanager

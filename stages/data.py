@@ -13,10 +13,11 @@ from pydantic import Field, field_validator
 
 from infra.compute.protocol import Compute
 from infra.tracking.protocol import Tracker
+from reid_core.data.content import content_digests
 from reid_core.data.counts import count
 from reid_core.data.datasets import Found, canonical_name, find_dataset
 from reid_core.data.images import load_images
-from reid_core.data.manifest import SCHEMA, Manifest, write_manifest
+from reid_core.data.manifest import SCHEMA, Manifest, read_manifest, write_manifest
 from reid_core.data.market_style import Record, read_market_style
 from reid_core.data.synthetic.settings import VERSION as RENDERER_VERSION
 from reid_core.data.synthetic.settings import SyntheticSettings
@@ -76,21 +77,24 @@ def check(config: DataConfig) -> None:
 
 
 def content_digest(config: DataConfig) -> str:
-    """Return a short name of the images: of names, sizes and times of the files, or of the rendering settings.
+    """Return a short name of the images: of their names and content, or of the rendering settings.
 
-    Where the folder lies counts too, because the manifest points to it.
+    Neither the folder's place nor the files' times count: a data set that was moved or copied is the same one.
     """
     if config.dataset == "synthetic":
         return _digest([str(RENDERER_VERSION), config.synthetic.model_dump_json()])
     found = _find(config)
-    lines = [found.version, str(found.root)]
-    for record in found.records:
-        try:
-            status = (found.root / record.path).stat()
-            lines.append(f"{record}|{status.st_size}|{status.st_mtime_ns}")
-        except FileNotFoundError:  # a list names it: counted as unreadable later
-            lines.append(f"{record}|missing")
+    contents = content_digests([found.root / record.path for record in found.records], progress=_tell_reading)
+    lines = [found.name, found.version, found.layout]
+    lines += [f"{record}|{content}" for record, content in zip(found.records, contents, strict=True)]
     return _digest(lines)
+
+
+def still_serves(config: DataConfig, out_dir: Path) -> bool:
+    """Tell whether a finished image table points to where the images are now; after a move it is written anew."""
+    if config.dataset == "synthetic":
+        return True
+    return read_manifest(out_dir / "manifest.parquet").root == _find(config).root
 
 
 def run(config: DataConfig, inputs: Mapping[str, Path], out_dir: Path, compute: Compute, tracker: Tracker) -> None:
@@ -120,6 +124,7 @@ def run(config: DataConfig, inputs: Mapping[str, Path], out_dir: Path, compute: 
     info: dict[str, Any] = {
         "dataset": found.name,
         "version": found.version,
+        "layout": found.layout,
         "counts": counts._asdict(),
         "image_size": [config.image_height, config.image_width],
         "train_split": config.train_split,
@@ -131,13 +136,14 @@ def run(config: DataConfig, inputs: Mapping[str, Path], out_dir: Path, compute: 
     manifest = Manifest(_table(kept, prefix), root, info)
     write_manifest(manifest, out_dir / "manifest.parquet", root="." if is_synthetic else str(root))
     _draw_sample(manifest, out_dir / "pictures")
-    summary = {"dataset": found.name, "version": found.version, "root": str(found.root), **counts._asdict()}
+    summary: dict[str, Any] = {"dataset": found.name, "version": found.version, "layout": found.layout}
+    summary |= {"root": str(found.root), **counts._asdict()}
     summary |= {"unreadable": len(problems), "left out": "; ".join(problems[:_LISTED]), "notes": "; ".join(found.notes)}
     (out_dir / "summary.json").write_text(json.dumps(summary, indent=1))
     tracker.log_metrics({f"images/{split}": getattr(counts, split) for split in ("train", "query", "gallery")})
 
 
-STAGE = Stage("data", 1, DataConfig, (), run)
+STAGE = Stage("data", 2, DataConfig, (), run, still_serves)
 
 
 @dataclass(frozen=True)
@@ -148,6 +154,10 @@ class _Shard:
 
 def _verify_shard(shard: _Shard) -> list[Verdict]:
     return [verify_image(shard.root / path) for path in shard.paths]
+
+
+def _tell_reading(done: int, total: int) -> None:
+    _LOG.info("reading the images to tell whether they are known: %s of %s", f"{done:,}", f"{total:,}")
 
 
 def _find(config: DataConfig) -> Found:
@@ -165,7 +175,7 @@ def _render(config: DataConfig, out_dir: Path, compute: Compute) -> Found:
     finish(settings, out_dir)
     root = out_dir / "images"
     version = f"rendered people, seed {settings.seed}"
-    return Found("synthetic", version, root, tuple(read_market_style(root)), ())
+    return Found("synthetic", version, "Market-1501 folders", root, tuple(read_market_style(root)), ())
 
 
 def _table(kept: Sequence[tuple[Record, Verdict]], prefix: str) -> pa.Table:

@@ -29,6 +29,8 @@ class Stage:
         run: ``run(config, inputs, out_dir, compute, tracker)`` reads the input directories (stage name to path) and
             fills ``out_dir``. Called again on the same ``out_dir`` after a crash. What a rerun may continue from
             (checkpoints, shards) lies in ``out_dir.parent / "scratch"``; it is not uploaded.
+        still_serves: Asked of the artifacts of a finished run with the same fingerprint before they are reused:
+            ``still_serves(config, folder)`` is False where they point to something that has moved. None: always.
     """
 
     name: str
@@ -36,3 +38,4 @@ class Stage:
     config: type[StageConfig]
     needs: tuple[str, ...]
     run: Callable[[Any, Mapping[str, Path], Path, Compute, Tracker], None]
+    still_serves: Callable[[Any, Path], bool] | None = None

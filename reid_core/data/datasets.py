@@ -6,16 +6,16 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from reid_core.data.counts import verify_counts
+from reid_core.data.counts import edition_of, verify_counts
+from reid_core.data.layouts import LISTS_V1, LISTS_V2, MARKET, Candidate, choose, look_into
 from reid_core.data.market_style import (
     Record,
-    has_market_layout,
     is_image_name,
     parse_name,
     read_market_style,
     records_by_name,
 )
-from reid_core.data.msmt17 import has_list_layout, list_layout_version, read_lists
+from reid_core.data.msmt17 import list_version, read_lists, refuse_missing_images
 from reid_core.errors import UserError
 
 NAMES = ("synthetic", "market1501", "dukemtmc-reid", "msmt17", "personx", "folder")
@@ -34,7 +34,8 @@ class Found(NamedTuple):
 
     Attributes:
         name: One of ``NAMES``.
-        version: Which edition or layout was found.
+        version: Which edition was found.
+        layout: How its files lie.
         root: Absolute folder that the records' paths are relative to.
         records: Its images, train, query and gallery in this order, each sorted by path.
         notes: What the user should be told once.
@@ -42,6 +43,7 @@ class Found(NamedTuple):
 
     name: str
     version: str
+    layout: str
     root: Path
     records: tuple[Record, ...]
     notes: tuple[str, ...]
@@ -69,6 +71,13 @@ def find_dataset(name: str, data_root: Path, *, train_split: str = "trainval") -
     Returns:
         Its images; a benchmark has the published number of them.
     """
+    found = locate_dataset(name, data_root, train_split=train_split)
+    verify_counts(name, train_split, found.records, found.root)
+    return found
+
+
+def locate_dataset(name: str, data_root: Path, *, train_split: str = "trainval") -> Found:
+    """Find the images of a data set like ``find_dataset``, whole or not."""
     assert name in NAMES, name
     root = data_root.expanduser().absolute()
     if not root.is_dir():
@@ -83,38 +92,54 @@ def find_dataset(name: str, data_root: Path, *, train_split: str = "trainval") -
         raise UserError(f"{error.filename} may not be read ({error.strerror}); change its permissions") from error
     if not any(record.split == "train" for record in found.records):
         raise UserError(f"no training image lies in {found.root} (looked for .jpg, .png, .bmp, .webp and .tif files)")
-    verify_counts(name, train_split, found.records, found.root)
     return found
 
 
-def _find_benchmark(name: str, root: Path, train_split: str) -> Found:
+def candidates(name: str, data_root: Path) -> list[Candidate]:
+    """Return every folder that is looked into for a benchmark, with what is there and what is missing."""
+    root = data_root.expanduser().absolute()
     near = [root, *_children(root, _PLAIN_NAMES[name])]
-    candidates = [*near, *(child for folder in near[1:] for child in _children(folder, ("",)))]
-    usable = [folder for folder in candidates if has_market_layout(folder)]
-    if name == "msmt17":
-        usable += [folder for folder in candidates if has_list_layout(folder)]
-    if not usable:
-        lists = " or {train,test} / {mask_train_v2,mask_test_v2} with list_*.txt" if name == "msmt17" else ""
-        raise UserError(
-            f"{name} was not found under DATA_ROOT {root}: looked for bounding_box_train, query and bounding_box_test"
-            f"{lists} in it and in its folders named like {_PLAIN_NAMES[name][0]} (there are: {_listing(root)})"
-        )
-    if len(usable) > 1:
-        raise UserError(f"{name} was found more than once ({', '.join(map(str, usable))}); point DATA_ROOT at one")
-    folder = usable[0]
+    folders = [*near, *(child for folder in near[1:] for child in _children(folder, ("",)))]
+    layouts = (MARKET, LISTS_V1, LISTS_V2) if name == "msmt17" else (MARKET,)
+    return [candidate for folder in folders for candidate in look_into(folder, layouts)]
+
+
+def _find_benchmark(name: str, root: Path, train_split: str) -> Found:
+    lists = " or {train,test} / {mask_train_v2,mask_test_v2} with list_*.txt" if name == "msmt17" else ""
+    nothing = (
+        f"{name} was not found under DATA_ROOT {root}: looked for bounding_box_train, query and bounding_box_test"
+        f"{lists} in it and in its folders named like {_PLAIN_NAMES[name][0]} (there are: {_listing(root)})"
+    )
+    folder, layout, _ = choose(name, candidates(name, root), nothing)
     notes = (DUKE_NOTE,) if name == "dukemtmc-reid" else ()
-    if name == "msmt17" and has_list_layout(folder):
+    if layout.has_lists:
+        version = list_version(folder, is_v2=layout == LISTS_V2)
         records = read_lists(folder, train_split=train_split)
-        return Found(name, list_layout_version(folder), folder, tuple(records), notes)
+        refuse_missing_images(folder, records)
+        return Found(name, version, layout.name, folder, tuple(records), notes)
     if train_split != "trainval":
         raise UserError(f"{folder} has no list_train.txt, so data.train_split=train cannot be told apart; remove it")
-    version = {"market1501": "Market-1501-v15.09.15", "dukemtmc-reid": "DukeMTMC-reID"}.get(name, folder.name)
-    return Found(name, version, folder, tuple(read_market_style(folder)), notes)
+    records = read_market_style(folder)
+    if name == "msmt17":
+        version = list_version(folder, is_v2=False)
+    elif name == "personx":
+        version, note = edition_of(records)
+        notes = (note,) if note else ()
+    else:
+        version = {"market1501": "Market-1501-v15.09.15", "dukemtmc-reid": "DukeMTMC-reID"}[name]
+    return Found(name, version, layout.name, folder, tuple(records), notes)
 
 
 def _find_folder(root: Path) -> Found:
-    if has_market_layout(root):
-        return Found("folder", "Market-1501 layout", root, tuple(read_market_style(root)), ())
+    [market] = look_into(root, (MARKET,))
+    if not market.missing:
+        return Found("folder", "own images", MARKET.name, root, tuple(read_market_style(root)), ())
+    if set(market.present) - {"bounding_box_train"}:
+        # Taken as a bare folder, its test images would be trained on.
+        raise UserError(
+            f"{root} has {', '.join(market.present)} but not {', '.join(market.missing)}; for an evaluation give all "
+            "three folders, to train on everything put the pictures into one folder"
+        )
     paths = []
     for parent, folders, names in os.walk(root):
         folders[:] = sorted(folder for folder in folders if not folder.startswith(".") and folder != "__MACOSX")
@@ -125,10 +150,10 @@ def _find_folder(root: Path) -> Found:
         )
     paths.sort()
     if all(parse_name(Path(path).name) for path in paths):
-        version, records = "images with Market-1501 names", records_by_name("train", paths, root)
+        layout, records = "pictures with Market-1501 names", records_by_name("train", paths, root)
     else:
-        version, records = "plain images", [Record("train", path, None, None) for path in paths]
-    return Found("folder", version, root, tuple(records), ())
+        layout, records = "plain pictures", [Record("train", path, None, None) for path in paths]
+    return Found("folder", "own images", layout, root, tuple(records), ())
 
 
 def _plain(name: str) -> str:

@@ -1,7 +1,7 @@
 """Data sets in the layout of Market-1501: three folders, and names like ``0002_c1s1_000451_03.jpg``."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,11 +33,6 @@ def is_image_name(name: str) -> bool:
     return not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
 
 
-def has_market_layout(root: Path) -> bool:
-    """Tell whether all three folders of Market-1501 lie in ``root``."""
-    return all((root / folder).is_dir() for folder in FOLDERS.values())
-
-
 def parse_name(name: str) -> tuple[int, int] | None:
     """Return person and camera (as written, from 1) of a file name, or None when it is no Market-style name."""
     found = _NAME.match(name)
@@ -49,16 +44,31 @@ def read_market_style(root: Path) -> list[Record]:
 
     A folder in which no name says person and camera holds images of unknown people.
     """
-    records: list[Record] = []
-    for split, folder in FOLDERS.items():
-        paths = sorted(f"{folder}/{entry.name}" for entry in (root / folder).iterdir() if is_image_name(entry.name))
-        records += records_by_name(split, paths, root)
-    return records
+    paths = {
+        split: sorted(f"{folder}/{entry.name}" for entry in (root / folder).iterdir() if is_image_name(entry.name))
+        for split, folder in FOLDERS.items()
+    }
+    # Over all splits: one of them may lack the first camera.
+    first_camera = _first_camera(path for listed in paths.values() for path in listed)
+    return [
+        record
+        for split, listed in paths.items()
+        for record in records_by_name(split, listed, root, first_camera=first_camera)
+    ]
 
 
-def records_by_name(split: str, paths: Iterable[str], root: Path) -> list[Record]:
-    """Describe images of one folder by their names: all of them say person and camera, or none does."""
-    paths = list(paths)
+def records_by_name(split: str, paths: Sequence[str], root: Path, *, first_camera: int | None = None) -> list[Record]:
+    """Describe images of one folder by their names: all of them say person and camera, or none does.
+
+    Args:
+        split: Of the images.
+        paths: Relative to ``root``.
+        root: For the sentence about names that say nothing.
+        first_camera: Number that the data set counts cameras from; found out when not given.
+
+    Returns:
+        One record an image, junk (person -1) left out.
+    """
     parsed = [parse_name(Path(path).name) for path in paths]
     nameless = [path for path, name in zip(paths, parsed, strict=True) if name is None]
     if len(nameless) == len(paths):
@@ -68,9 +78,15 @@ def records_by_name(split: str, paths: Iterable[str], root: Path) -> list[Record
             f"{len(nameless)} of {len(paths)} names in {root / Path(paths[0]).parent} do not say person and camera "
             f"like 0002_c1s1_000451_03.jpg (first: {', '.join(nameless[:3])}); rename or remove them"
         )
-    first_camera = min(1, *(name[1] for name in parsed if name))
+    first = _first_camera(paths) if first_camera is None else first_camera
     return [
-        Record(split, path, name[0], name[1] - first_camera)
+        Record(split, path, name[0], name[1] - first)
         for path, name in zip(paths, parsed, strict=True)
         if name and name[0] >= 0
     ]
+
+
+def _first_camera(paths: Iterable[str]) -> int:
+    """Return 0 where a camera has that number, else 1 as in Market-1501."""
+    named = (parse_name(Path(path).name) for path in paths)
+    return min((name[1] for name in named if name), default=1) and 1

@@ -1,5 +1,7 @@
 """The layouts of MSMT17 that come with list files (V1, V2 and unnamed ones)."""
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from reid_core.data.market_style import Record
@@ -9,17 +11,18 @@ LISTS = ("list_train.txt", "list_val.txt", "list_query.txt", "list_gallery.txt")
 _FOLDERS = (("mask_train_v2", "mask_test_v2"), ("train", "test"))
 
 
-def has_list_layout(root: Path) -> bool:
-    """Tell whether image folders and all four lists of MSMT17 lie in ``root``."""
-    has_lists = all((root / name).is_file() for name in LISTS)
-    return has_lists and any((root / train).is_dir() and (root / test).is_dir() for train, test in _FOLDERS)
+def list_version(root: Path, *, is_v2: bool) -> str:
+    """Name the version by the folders that it has, or else by the name that it or the folder around it carries.
 
-
-def list_layout_version(root: Path) -> str:
-    """Name the version by the folders that it has and the name that it carries."""
-    if (root / "mask_train_v2").is_dir():
+    V2 differs from V1 by its masked faces only: the images, their number and the lists are the same.
+    """
+    if is_v2:
         return "MSMT17_V2"
-    return "MSMT17_V1" if "v1" in root.name.lower() else "MSMT17 (lists, version not named)"
+    for name in (root.name, root.parent.name):
+        for version in ("V1", "V2"):
+            if version.lower() in name.lower():
+                return f"MSMT17_{version}"
+    return "MSMT17 (version not named)"
 
 
 def read_lists(root: Path, *, train_split: str) -> list[Record]:
@@ -35,6 +38,22 @@ def read_lists(root: Path, *, train_split: str) -> list[Record]:
         records += [_record(split, folder, line, root / name) for line in lines if line.strip()]
     order = {"train": 0, "query": 1, "gallery": 2}
     return sorted(records, key=lambda record: (order[record.split], record.path))
+
+
+def refuse_missing_images(root: Path, records: Sequence[Record]) -> None:
+    """Raise when the lists name images that are not there: lists of one version beside images of another."""
+    there: set[str] = set()
+    for folder in sorted({record.path.split("/")[0] for record in records}):
+        for parent, _, names in os.walk(root / folder):
+            place = Path(parent).relative_to(root).as_posix()
+            there.update(f"{place}/{name}" for name in names)
+    missing = [record.path for record in records if record.path not in there]
+    if missing:
+        raise UserError(
+            f"{len(missing):,} of {len(records):,} images that the lists in {root} name are not there (first: "
+            f"{', '.join(missing[:3])}); lists and images of different versions lie together, or the archive was not "
+            "unpacked to its end: unpack it again"
+        )
 
 
 def _record(split: str, folder: str, line: str, source: Path) -> Record:

@@ -1,9 +1,12 @@
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipeline.fingerprint import fingerprint
+from stages import data
+from stages.data import DataConfig
 from tests.pipeline.toys import STAGES, LoopConfig, NumbersConfig
 
 _BASE: dict[str, Any] = {"content": "c", "deterministic": False}
@@ -33,6 +36,12 @@ def test_every_fact_counts() -> None:
 def test_how_many_processes_share_the_work_does_not_count() -> None:
     one, eight = (fingerprint(STAGES[0], NumbersConfig(num_workers=count), {}, **_BASE) for count in (1, 8))
     assert one == eight
+
+
+def test_where_the_images_lie_does_not_count() -> None:
+    configs = [DataConfig(dataset="folder", data_root=Path(place)) for place in ("/here", "/there")]
+    one, other = (fingerprint(data.STAGE, config, {}, **_BASE) for config in configs)
+    assert one == other
 
 
 @pytest.mark.parametrize("name", ["data", "mesh"])

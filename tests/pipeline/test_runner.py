@@ -193,3 +193,19 @@ def test_a_server_that_went_away_is_waited_for(tmp_path: Path, monkeypatch: pyte
 
     with pytest.raises(UserError, match="stopped answering; what the numbers stage has done is kept"):
         work._persist(away)
+
+
+def test_a_stage_whose_artifacts_no_longer_serve_runs_again_and_later_ones_do_not(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run_toys(tmp_path)
+    before = _calls(tmp_path)
+    moved = replace(STAGES[0], still_serves=lambda config, folder: not (folder / "numbers.json").is_file())
+    plan = make_plan((moved, *STAGES[1:]), CONFIGS, {"numbers": lambda: "digest"})
+    store = _store(tmp_path)
+    compute = LocalCompute(num_cpus=1, num_gpus=0)
+    with caplog.at_level("INFO"):
+        results = run_plan(plan, store.home, store, compute, tags={}, headline=lambda found: {})
+    assert _reused(results) == {"numbers": False, "total": True, "loop": True}
+    assert _calls(tmp_path) == {**before, "numbers": before["numbers"] + 1}
+    assert "numbers: known, but what it points to has moved" in caplog.text

@@ -11,7 +11,7 @@ from infra.compute.local import LocalCompute
 from infra.tracking.silent import SilentTracker
 from reid_core.data.manifest import Manifest, read_manifest, unlabelled
 from reid_core.errors import UserError
-from stages.data import DataConfig, SyntheticConfig, check, content_digest, run
+from stages.data import DataConfig, SyntheticConfig, check, content_digest, run, still_serves
 from tests.stages.pictures import write_crops, write_people
 
 
@@ -47,6 +47,7 @@ def test_market_layout_becomes_a_manifest_and_stays_untouched(tmp_path: Path, co
     }
     assert manifest.root == root
     assert manifest.info["image_size"] == [64, 32]
+    assert (manifest.info["version"], manifest.info["layout"]) == ("own images", "Market-1501 folders")
     first = manifest.table.slice(0, 1).to_pylist()[0]
     assert first == {
         "image_id": "train-000000",
@@ -127,15 +128,27 @@ def test_rendered_people_are_read_like_any_data_set(tmp_path: Path, compute: Loc
     assert sorted(f"images/{path}" for path in truth) == sorted(manifest.table["path"].to_pylist())
 
 
-def test_the_digest_follows_the_files(tmp_path: Path) -> None:
+def test_the_digest_follows_the_content_and_not_the_place(tmp_path: Path) -> None:
     root = write_crops(tmp_path / "crops")
     before = content_digest(_folder(root))
-    assert content_digest(_folder(root)) == before
-    (root / "crop 0.jpg").write_bytes(b"changed")
-    changed = content_digest(_folder(root))
-    assert changed != before
+    os.utime(root / "crop 0.jpg", (1, 1))
+    assert content_digest(_folder(root)) == before, "a copy has other times"
     root.rename(tmp_path / "elsewhere")
-    assert content_digest(_folder(tmp_path / "elsewhere")) != changed, "the manifest points to the folder"
+    assert content_digest(_folder(tmp_path / "elsewhere")) == before
+    (tmp_path / "elsewhere" / "crop 1.jpg").rename(tmp_path / "elsewhere" / "renamed.jpg")
+    assert content_digest(_folder(tmp_path / "elsewhere")) != before
+    (tmp_path / "elsewhere" / "renamed.jpg").rename(tmp_path / "elsewhere" / "crop 1.jpg")
+    (tmp_path / "elsewhere" / "crop 0.jpg").write_bytes(b"changed")
+    assert content_digest(_folder(tmp_path / "elsewhere")) != before
+
+
+def test_a_table_of_images_that_moved_no_longer_serves(tmp_path: Path, compute: LocalCompute) -> None:
+    root = write_crops(tmp_path / "crops")
+    _run(_folder(root), tmp_path / "out", compute)
+    assert still_serves(_folder(root), tmp_path / "out")
+    root.rename(tmp_path / "elsewhere")
+    assert not still_serves(_folder(tmp_path / "elsewhere"), tmp_path / "out")
+    assert still_serves(DataConfig(), tmp_path / "out"), "rendered people lie with their table"
 
 
 def test_the_digest_follows_the_rendering_settings() -> None:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from reid_core.data.counts import PUBLISHED, Counts, count, verify_counts
+from reid_core.data.counts import PERSONX, PUBLISHED, Counts, SplitCount, by_split, count, edition_of, verify_counts
 from reid_core.data.market_style import Record
 from reid_core.errors import UserError
 
@@ -42,3 +42,25 @@ def test_an_incomplete_copy_is_told_with_both_numbers() -> None:
 def test_sets_without_a_published_size_pass() -> None:
     assert ("personx", "trainval") not in PUBLISHED
     verify_counts("personx", "trainval", [], Path("data"))
+
+
+def test_splits_counted_by_hand() -> None:
+    records = [
+        Record("train", "a", 0, 0),
+        Record("train", "b", 1, 1),
+        Record("gallery", "c", 0, 4),
+        Record("gallery", "d", 7, 4),
+        Record("gallery", "e", 7, 2),
+    ]
+    assert by_split(records) == [
+        SplitCount("train", 2, 2, 0, 2),
+        SplitCount("query", 0, 0, 0, 0),
+        SplitCount("gallery", 3, 1, 1, 2),
+    ]
+
+
+def test_the_editions_of_personx() -> None:
+    assert edition_of(_records(PERSONX)) == ("PersonX, six cameras, 1,266 people", "")
+    version, note = edition_of(_records(PERSONX)[:-6])
+    assert version == "PersonX of 45,786 images"
+    assert "cannot be verified" in note

@@ -51,31 +51,98 @@ def test_market_layouts_are_found_wherever_they_lie(tmp_path: Path, name: str, f
     found = find_dataset(name, tmp_path)
     assert found.root == tmp_path / folder
     assert [record.split for record in found.records] == ["train", "query", "gallery"]
-    assert found.notes == ((DUKE_NOTE,) if name == "dukemtmc-reid" else ())
+    if name == "personx":
+        assert "cannot be verified" in found.notes[0]
+    else:
+        assert found.notes == ((DUKE_NOTE,) if name == "dukemtmc-reid" else ())
+    assert found.layout == "Market-1501 folders"
+
+
+_V1 = ("train", "test")
+_V2 = ("mask_train_v2", "mask_test_v2")
 
 
 @pytest.mark.usefixtures("tiny_counts")
-@pytest.mark.parametrize("folder", [".", "MSMT17_V1", "msmt17/MSMT17_V1", "MSMT17/MSMT17_V1"])
-def test_msmt17_lists_are_found_wherever_they_lie(tmp_path: Path, folder: str) -> None:
-    make_msmt17(tmp_path / folder)
-    assert len(find_dataset("msmt17", tmp_path).records) == 5
+@pytest.mark.parametrize(
+    ("folder", "folders", "version", "layout"),
+    [
+        (".", _V1, "MSMT17 (version not named)", "lists with train and test"),
+        ("MSMT17_V1", _V1, "MSMT17_V1", "lists with train and test"),
+        ("msmt17/MSMT17_V1", _V1, "MSMT17_V1", "lists with train and test"),
+        ("MSMT17_V1/inner", _V1, "MSMT17_V1", "lists with train and test"),
+        ("MSMT17_V2", _V2, "MSMT17_V2", "lists with mask_train_v2 and mask_test_v2"),
+        ("MSMT17_V2/MSMT17_V2", _V2, "MSMT17_V2", "lists with mask_train_v2 and mask_test_v2"),
+        ("MSMT17", _V1, "MSMT17 (version not named)", "lists with train and test"),
+        ("MSMT17/unpacked", _V1, "MSMT17 (version not named)", "lists with train and test"),
+    ],
+)
+def test_msmt17_lists_are_found_wherever_they_lie(
+    tmp_path: Path, folder: str, folders: tuple[str, str], version: str, layout: str
+) -> None:
+    make_msmt17(tmp_path / folder, folders)
+    (tmp_path / "__MACOSX" / folder / folders[0]).mkdir(parents=True)
+    (tmp_path / folder / "__MACOSX").mkdir(exist_ok=True)
+    found = find_dataset("msmt17", tmp_path)
+    # Counts, people and cameras: the published ones of the miniature, or find_dataset would have refused it.
+    assert len(found.records) == 5
+    assert (found.version, found.layout, found.root) == (version, layout, tmp_path / folder)
     assert len(find_dataset("msmt17", tmp_path, train_split="train").records) == 4
+    by_its_own_folder = find_dataset("msmt17", tmp_path / folder)
+    assert by_its_own_folder.records == found.records
 
 
-def test_msmt17_in_market_style(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("folder", ["MSMT17_V1", "MSMT17_V1/MSMT17_V1", "msmt17/MSMT17_V1"])
+def test_msmt17_in_market_style(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str) -> None:
     monkeypatch.setitem(counts.PUBLISHED, ("msmt17", "trainval"), _TINY)
-    _market(tmp_path / "MSMT17_V1", camera=14)
+    _market(tmp_path / folder, camera=14)
+    (tmp_path / "__MACOSX").mkdir()
     found = find_dataset("msmt17", tmp_path)
     assert [record.camera_id for record in found.records] == [13, 13, 14]
-    assert found.version == "MSMT17_V1"
+    assert (found.version, found.layout) == ("MSMT17_V1", "Market-1501 folders")
     with pytest.raises(UserError, match=r"no list_train\.txt"):
         find_dataset("msmt17", tmp_path, train_split="train")
 
 
 @pytest.mark.usefixtures("tiny_counts")
+def test_mixed_layouts_in_one_folder_are_one_clear_sentence(tmp_path: Path) -> None:
+    root = make_msmt17(tmp_path / "MSMT17_V1")
+    for folder in _V2:
+        (root / folder).mkdir()
+    with pytest.raises(UserError, match="mixes the layouts lists with train and test and lists with mask_train_v2"):
+        find_dataset("msmt17", tmp_path)
+    for folder in _V2:
+        (root / folder).rmdir()
+    _market(root)
+    with pytest.raises(UserError, match="mixes the layouts Market-1501 folders and lists with train and test"):
+        find_dataset("msmt17", tmp_path)
+
+
+def test_a_layout_with_a_gap_names_what_is_missing(tmp_path: Path) -> None:
+    root = make_msmt17(tmp_path / "MSMT17_V1")
+    (root / "list_val.txt").unlink()
+    with pytest.raises(UserError, match=r"MSMT17_V1 has train, test, list_train.txt, .* but not list_val.txt; unpack"):
+        find_dataset("msmt17", tmp_path)
+    market = _market(tmp_path / "market1501")
+    next((market / "query").iterdir()).unlink()
+    (market / "query").rmdir()
+    with pytest.raises(UserError, match="has bounding_box_train, bounding_box_test but not query; unpack the archive"):
+        find_dataset("market1501", tmp_path)
+    with pytest.raises(UserError, match="for an evaluation give all three folders"):
+        find_dataset("folder", market)
+
+
+@pytest.mark.usefixtures("tiny_counts")
+def test_lists_beside_the_images_of_another_version(tmp_path: Path) -> None:
+    root = make_msmt17(tmp_path / "MSMT17_V1")
+    next((root / "test" / "0000").iterdir()).unlink()
+    with pytest.raises(UserError, match="1 of 5 images that the lists in"):
+        find_dataset("msmt17", tmp_path)
+
+
+@pytest.mark.usefixtures("tiny_counts")
 def test_two_versions_side_by_side_are_for_the_user_to_choose(tmp_path: Path) -> None:
     make_msmt17(tmp_path / "MSMT17_V1")
-    make_msmt17(tmp_path / "MSMT17_V2", ("mask_train_v2", "mask_test_v2"))
+    make_msmt17(tmp_path / "MSMT17_V2", _V2)
     with pytest.raises(UserError, match="more than once"):
         find_dataset("msmt17", tmp_path)
 
@@ -87,7 +154,7 @@ def test_an_incomplete_benchmark_is_refused(tmp_path: Path) -> None:
 
 def test_a_folder_in_market_layout(tmp_path: Path) -> None:
     found = find_dataset("folder", _market(tmp_path))
-    assert found.version == "Market-1501 layout"
+    assert (found.version, found.layout) == ("own images", "Market-1501 folders")
     assert [record.person_id for record in found.records] == [1, 2, 2]
 
 

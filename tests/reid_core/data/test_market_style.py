@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from reid_core.data.market_style import Record, has_market_layout, is_image_name, parse_name, read_market_style
+from reid_core.data.market_style import Record, is_image_name, parse_name, read_market_style
 from reid_core.errors import UserError
 
 
@@ -47,7 +47,6 @@ def test_junk_goes_distractors_stay_cameras_start_at_zero(tmp_path: Path) -> Non
         "bounding_box_test/Thumbs.db",
         "bounding_box_test/._0003_c4s1_000001_00.jpg",
     )
-    assert has_market_layout(root)
     assert read_market_style(root) == [
         Record("train", "bounding_box_train/0002_c1s1_000451_03.jpg", 2, 0),
         Record("query", "query/0003_c6s1_000001_00.jpg", 3, 5),
@@ -70,3 +69,13 @@ def test_one_strange_name_among_good_ones_is_named(tmp_path: Path) -> None:
 def test_cameras_that_start_at_zero_stay(tmp_path: Path) -> None:
     root = _touch(tmp_path, "query/0003_c0s1_000001_00.jpg", "query/0003_c1s1_000001_00.jpg")
     assert [record.camera_id for record in read_market_style(root)] == [0, 1]
+
+
+def test_cameras_that_count_from_zero_are_one_camera_in_every_split(tmp_path: Path) -> None:
+    root = _touch(
+        tmp_path,
+        "bounding_box_train/0002_c0s1_000451_03.jpg",
+        "query/0003_c1s1_000001_00.jpg",
+        "bounding_box_test/0003_c0s1_000001_00.jpg",
+    )
+    assert [record.camera_id for record in read_market_style(root)] == [0, 1, 0]
