@@ -105,10 +105,7 @@ def run(config: DataConfig, inputs: Mapping[str, Path], out_dir: Path, compute: 
         _LOG.warning("%s", note)
 
     paths = [record.path for record in found.records]
-    shards = [_Shard(found.root, tuple(paths[start : start + _SHARD])) for start in range(0, len(paths), _SHARD)]
-    sizes = [len(shard.paths) for shard in shards]
-    checked = compute.map_shards(_verify_shard, shards, description="Checking images", sizes=sizes)
-    verdicts = [verdict for shard in checked for verdict in shard]
+    verdicts = _verify(found, compute)
     problems = [f"{path}: {v.problem}" for path, v in zip(paths, verdicts, strict=True) if v.problem]
     problems = [line.encode("utf-8", "backslashreplace").decode() for line in problems]
     refuse_many_unreadable(problems, len(paths), found.root)
@@ -143,6 +140,11 @@ def run(config: DataConfig, inputs: Mapping[str, Path], out_dir: Path, compute: 
     tracker.log_metrics({f"images/{split}": getattr(counts, split) for split in ("train", "query", "gallery")})
 
 
+def find_problems(found: Found, compute: Compute) -> list[str]:
+    """Decode every image of a data set; returns why it is of no use for each, or an empty text."""
+    return [verdict.problem for verdict in _verify(found, compute)]
+
+
 STAGE = Stage("data", 2, DataConfig, (), run, still_serves)
 
 
@@ -150,6 +152,14 @@ STAGE = Stage("data", 2, DataConfig, (), run, still_serves)
 class _Shard:
     root: Path
     paths: tuple[str, ...]
+
+
+def _verify(found: Found, compute: Compute) -> list[Verdict]:
+    paths = [record.path for record in found.records]
+    shards = [_Shard(found.root, tuple(paths[start : start + _SHARD])) for start in range(0, len(paths), _SHARD)]
+    sizes = [len(shard.paths) for shard in shards]
+    checked = compute.map_shards(_verify_shard, shards, description="Checking images", sizes=sizes)
+    return [verdict for shard in checked for verdict in shard]
 
 
 def _verify_shard(shard: _Shard) -> list[Verdict]:
