@@ -1,12 +1,13 @@
 """mAP, CMC and mINP of a retrieval, computed in blocks of queries: the whole distance matrix never exists.
 
-Protocol of Market-1501: for each query, gallery images of the same person seen by the same camera are left out;
-distractors stay; queries without a true match are skipped and counted.
+Protocol of Market-1501 (Zheng et al., ICCV 2015): for each query, gallery images of the same person seen by the same
+camera are left out; distractors stay; queries without a true match are skipped and counted. mINP is that of Ye et al.,
+"Deep learning for person re-identification" (TPAMI 2021), section 5.2.
 
-Q: queries, G: gallery images, D: feature size, B: queries of a block, M: most true matches of a query of the block.
+Q: queries, G: gallery images, D: feature size, B: queries of a block, C: cameras.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,9 +15,10 @@ import torch
 from torch import Tensor
 
 from reid_core.errors import UserError
+from reid_core.evaluation.ranking_kernel import Scores, group_gallery, score_block
 
 RANKS = (1, 5, 10, 20)
-_BLOCK_ENTRIES = 4_000_000  # similarities of one block: 16 MB in float32
+_BLOCK_ENTRIES = 64_000_000  # similarities of one block: 256 MB; smaller blocks read the gallery too often
 
 
 class Side(NamedTuple):
@@ -33,6 +35,24 @@ class Side(NamedTuple):
     cameras: Tensor
 
 
+class CameraPair(NamedTuple):
+    """Quality of the queries of one camera among the gallery images of another.
+
+    Attributes:
+        query_camera: From 0.
+        gallery_camera: From 0.
+        mean_ap: Fraction.
+        rank1: Fraction.
+        num_queries: Queries with a true match there.
+    """
+
+    query_camera: int
+    gallery_camera: int
+    mean_ap: float
+    rank1: float
+    num_queries: int
+
+
 class Ranking(NamedTuple):
     """Quality of a retrieval; fractions, not percent.
 
@@ -43,6 +63,8 @@ class Ranking(NamedTuple):
         num_queries: Queries that count.
         num_skipped: Queries without a true match.
         average_precision: Of every query, NaN for skipped ones, (Q,) float64.
+        first_match: Rank of the first true match of every query, from 1, NaN for skipped ones, (Q,) float64.
+        camera_pairs: By query camera, then gallery camera; pairs without a true match are left out.
     """
 
     mean_ap: float
@@ -51,13 +73,16 @@ class Ranking(NamedTuple):
     num_queries: int
     num_skipped: int
     average_precision: np.ndarray
+    first_match: np.ndarray
+    camera_pairs: tuple[CameraPair, ...]
 
 
 def evaluate_ranking(query: Side, gallery: Side, *, ranks: Sequence[int] = RANKS) -> Ranking:
-    """Rank the gallery for every query and measure where the true matches stand.
+    """Rank the gallery for every query by cosine similarity, and measure where the true matches stand.
 
-    A false match exactly as near as a true one counts as nearer: an encoder that maps everything to one point
-    deserves the worst figures, not the best.
+    A stranger exactly as near as a true match counts as nearer: an encoder that maps everything to one point deserves
+    the worst figures, not the best. Among themselves, true matches (and strangers) that tie may stand in any order,
+    because the measures do not see it.
 
     Args:
         query: Q images.
@@ -66,51 +91,104 @@ def evaluate_ranking(query: Side, gallery: Side, *, ranks: Sequence[int] = RANKS
 
     Returns:
         Measures over the queries that have a true match; at least one has.
+
+    Raises:
+        UserError: There is no query, no gallery image, no query that counts, or a feature that is no number.
+    """
+    return measure(cosine_blocks(query.features, gallery.features), query, gallery, ranks=ranks)
+
+
+def cosine_blocks(query: Tensor, gallery: Tensor) -> Iterator[np.ndarray]:
+    """Yield the similarities of block after block of queries, (B, G) float32 each; a block is overwritten by the next.
+
+    Args:
+        query: L2-normalised features, (Q, D).
+        gallery: L2-normalised features, (G, D).
+    """
+    block = max(1, min(len(query), _BLOCK_ENTRIES // max(1, len(gallery))))
+    buffer = torch.empty(block, len(gallery))
+    for start in range(0, len(query), block):
+        rows = query[start : start + block]
+        yield torch.mm(rows, gallery.T, out=buffer[: len(rows)]).numpy()
+
+
+def measure(blocks: Iterable[np.ndarray], query: Side, gallery: Side, *, ranks: Sequence[int] = RANKS) -> Ranking:
+    """Measure a ranking given by any similarities.
+
+    Args:
+        blocks: Similarities of the queries, in order, with every gallery image: (B, G) float32 each.
+        query: Q images; their features are not used but checked.
+        gallery: G images; likewise.
+        ranks: Ranks of the CMC curve.
+
+    Returns:
+        As for ``evaluate_ranking``.
     """
     if len(query.people) == 0 or len(gallery.people) == 0:
         raise UserError("ranking needs at least one query and one gallery image; check the query and gallery folders")
-    block = max(1, _BLOCK_ENTRIES // len(gallery.people))
-    first, precision, inverse = [], [], []
-    for start in range(0, len(query.people), block):
-        positions = _match_positions(Side(*(column[start : start + block] for column in query)), gallery)
-        count = positions.isfinite().sum(dim=1)
-        order = torch.arange(1, positions.shape[1] + 1, dtype=torch.float64)
-        hit_precision = torch.where(positions.isfinite(), order / positions, 0.0)
-        precision.append(hit_precision.sum(dim=1) / count)  # 0 / 0 = NaN marks a skipped query
-        last = torch.where(positions.isfinite(), positions, 0.0).amax(dim=1)
-        inverse.append(count / last)
-        first.append(positions[:, 0])
-    average_precision, inverse_last, first_rank = torch.cat(precision), torch.cat(inverse), torch.cat(first)
-    counted = average_precision.isfinite()
+    _refuse_what_is_no_number(query, gallery)
+    people, num_people = _from_zero(query.people, gallery.people)
+    cameras, num_cameras = _from_zero(query.cameras, gallery.cameras)
+    num_queries = len(query.people)
+    grouped = group_gallery(people[num_queries:], cameras[num_queries:], num_people=num_people, num_cameras=num_cameras)
+    scores, start = [], 0
+    for similarity in blocks:
+        rows = slice(start, start + len(similarity))
+        start += len(similarity)
+        labels = (people[:num_queries][rows], cameras[:num_queries][rows])
+        scores.append(score_block(similarity, *labels, grouped, num_threads=torch.get_num_threads()))
+    assert start == num_queries, (start, num_queries)
+    whole = Scores(*(np.concatenate(parts) for parts in zip(*scores, strict=True)))
+    names = np.unique(torch.cat([query.cameras, gallery.cameras]).numpy())
+    return _summary(whole, cameras[:num_queries], names, ranks)
+
+
+def _summary(scores: Scores, cameras: np.ndarray, camera_names: np.ndarray, ranks: Sequence[int]) -> Ranking:
+    counted = scores.num_matches > 0
     if not counted.any():
         raise UserError(
             f"none of the {len(counted)} queries has a gallery image of the same person from another camera; "
             "evaluation needs people seen by at least two cameras"
         )
+    first = scores.first[:, 0]
     return Ranking(
-        mean_ap=float(average_precision[counted].mean()),
-        cmc={rank: float((first_rank[counted] <= rank).double().mean()) for rank in ranks},
-        mean_inp=float(inverse_last[counted].mean()),
+        mean_ap=float(scores.precision[counted, 0].mean()),
+        cmc={rank: float((first[counted] <= rank).mean()) for rank in ranks},
+        mean_inp=float((scores.num_matches[counted] / scores.last[counted]).mean()),
         num_queries=int(counted.sum()),
         num_skipped=int((~counted).sum()),
-        average_precision=average_precision.numpy(),
+        average_precision=scores.precision[:, 0],
+        first_match=first,
+        camera_pairs=tuple(_camera_pairs(scores, cameras, camera_names)),
     )
 
 
-def _match_positions(query: Side, gallery: Side) -> Tensor:
-    """Return the rank (from 1) of every true match, rising, padded with infinity; (B, max(M, 1)) float64."""
-    similarity = query.features @ gallery.features.T  # (B, G)
-    same_person = query.people[:, None] == gallery.people
-    matches = same_person & (query.cameras[:, None] != gallery.cameras)
-    num_matches = matches.sum(dim=1)
-    width = max(1, int(num_matches.max()))
-    # Similarities of the true matches, falling, padded with -inf.
-    nearest = similarity.masked_fill(~matches, float("-inf")).topk(width, dim=1).values  # (B, M)
-    # A false match with similarity v stands before the true matches with similarity <= v: find the first of them,
-    # then sum up over the list. Images of the same person (true or left out) never stand in the way.
-    rising = -nearest
-    slot = torch.searchsorted(rising, -similarity.masked_fill(same_person, float("-inf")))  # (B, G)
-    before = torch.zeros(len(similarity), width + 1, dtype=torch.float64)
-    before.scatter_add_(1, slot, (~same_person).double())
-    positions = before[:, :width].cumsum(dim=1) + torch.arange(1, width + 1)
-    return positions.masked_fill(torch.arange(width) >= num_matches[:, None], float("inf"))
+def _camera_pairs(scores: Scores, cameras: np.ndarray, names: np.ndarray) -> Iterator[CameraPair]:
+    for query_camera in range(len(names)):
+        rows = cameras == query_camera
+        for gallery_camera in range(len(names)):
+            precision = scores.precision[rows, 1 + gallery_camera]
+            there = np.isfinite(precision)
+            if there.any():
+                yield CameraPair(
+                    query_camera=int(names[query_camera]),
+                    gallery_camera=int(names[gallery_camera]),
+                    mean_ap=float(precision[there].mean()),
+                    rank1=float((scores.first[rows, 1 + gallery_camera][there] <= 1).mean()),
+                    num_queries=int(there.sum()),
+                )
+
+
+def _from_zero(query: Tensor, gallery: Tensor) -> tuple[np.ndarray, int]:
+    """Count the values of both sides from 0: (Q + G,) int32, and how many there are."""
+    names, numbers = np.unique(torch.cat([query, gallery]).numpy(), return_inverse=True)
+    return numbers.astype(np.int32), len(names)
+
+
+def _refuse_what_is_no_number(query: Side, gallery: Side) -> None:
+    for name, side in (("query", query), ("gallery", gallery)):
+        # A sum is not a number when one of its terms is none; rows with one are then looked for.
+        if not torch.isfinite(side.features.sum()) and not torch.isfinite(side.features).all():
+            raise UserError(
+                f"the features of the {name} images hold NaN or infinity: training diverged; lower its learning rate"
+            )
