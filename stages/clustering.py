@@ -1,21 +1,29 @@
 """Pseudo labels for the stages: the settings, and the calls that spread the work over the clustering workers."""
 
 import logging
+import math
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field
 
-from infra.compute.protocol import Workers
+from infra.compute.protocol import Compute, Workers
+from reid_core.clustering.settings import Algorithm, LabelSettings
+from reid_core.clustering.worker import ClusterWorker, InvertedListPlan, SearchWith
 from reid_core.errors import UserError
 from stages.stage import StageConfig
 
 _LOG = logging.getLogger(__name__)
 _BLOCK = 2048  # images of one search task; fixed, so that the result does not depend on the number of workers
+_BLOCK_OF_LISTS = 8192  # the same for inverted lists, whose centres travel with every task
+_NUM_SAMPLED = 1000  # images whose approximate neighbours are compared with the exact ones
+_ROWS_NAMED = 5
+_UNIT = 1e-3  # how far a norm may be from 1 without being set to it
 
 
 class ClusterConfig(StageConfig):
@@ -23,9 +31,42 @@ class ClusterConfig(StageConfig):
 
     k1: int = Field(30, ge=1, le=1000, description="Length of the reciprocal neighbour lists, in images (paper).")
     k2: int = Field(6, ge=1, le=1000, description="Neighbours averaged in query expansion; 1 = off (paper).")
-    eps: float = Field(0.55, gt=0, lt=1, description="Largest Jaccard distance of DBSCAN neighbours (paper).")
+    eps: float = Field(0.55, gt=0, lt=1, description="Largest Jaccard distance of linked images (paper).")
     min_samples: int = Field(4, ge=1, description="Images, itself included, that make a core image (paper).")
+    algorithm: Algorithm = Field("dbscan", description="Groups the linked images: dbscan (paper), or leiden.")
+    resolution: float = Field(1.0, gt=0, le=100, description="Of leiden: larger gives smaller clusters (ours).")
+    min_cluster_size: int = Field(1, ge=1, description="Smaller clusters become outliers, in images; 1 = off (ours).")
+    min_cameras: int = Field(
+        1, ge=1, le=1000, description="Clusters seen by fewer cameras become outliers; 1 = off, no camera is used."
+    )
+    reliable_only: bool = Field(False, description="Unreliable images become outliers (SpCL).")
+    reliability_step: float = Field(0.02, gt=0, le=0.5, description="How far eps moves to test reliability (SpCL).")
+    min_independence: float = Field(0.8, ge=0, le=1, description="Least independence of a reliable cluster (ours).")
+    neighbours: Literal["exact", "ivf"] = Field("exact", description="exact, or ivf: approximate, for large data.")
+    search_with: SearchWith = Field(
+        "auto", description="faiss, torch, or auto: torch where there is a GPU that FAISS cannot use."
+    )
+    num_lists: int = Field(0, ge=0, le=1 << 20, description="Of ivf: inverted lists; 0 = 2 sqrt(images) (ours).")
+    num_probed: int = Field(0, ge=0, le=1 << 20, description="Of ivf: lists a query searches; 0 = by recall (ours).")
+    target_recall: float = Field(0.98, gt=0, le=1, description="Of ivf: recall on a sample to reach (ours).")
     num_workers: int = Field(1, ge=1, le=256, description="FAISS processes; the result does not depend on it (ours).")
+    cpus_per_worker: int = Field(0, ge=0, le=1024, description="CPUs of each; 0 = an equal share of all (ours).")
+
+    def label_settings(self) -> LabelSettings:
+        """Return what decides the labels beside the features."""
+        return LabelSettings(
+            k1=self.k1,
+            k2=self.k2,
+            eps=self.eps,
+            min_samples=self.min_samples,
+            algorithm=self.algorithm,
+            resolution=self.resolution,
+            min_cluster_size=self.min_cluster_size,
+            min_cameras=self.min_cameras,
+            reliable_only=self.reliable_only,
+            reliability_step=self.reliability_step,
+            min_independence=self.min_independence,
+        )
 
 
 class PseudoLabels(NamedTuple):
@@ -36,45 +77,113 @@ class PseudoLabels(NamedTuple):
         num_clusters: Number of clusters.
         num_outliers: Number of images without a cluster.
         note: Sentence that explains the fallback when fewer than two clusters were found, else empty.
+        eps: Distance that was used in the end.
+        silhouette: Mean Jaccard silhouette of the clustered images, without any identity, in [-1, 1].
+        num_dropped: Outliers that only a constraint made outliers.
+        recall: Of the neighbour lists, measured on a sample; 1 when the search was exact.
     """
 
     labels: np.ndarray
     num_clusters: int
     num_outliers: int
     note: str = ""
+    eps: float = 0.0
+    silhouette: float = 0.0
+    num_dropped: int = 0
+    recall: float = 1.0
+
+
+def start_cluster_workers(compute: Compute, config: ClusterConfig) -> Workers:
+    """Start the pool that ``pseudo_labels`` wants; each worker gets its share of the CPUs as threads."""
+    cpus = config.cpus_per_worker or max(1, compute.num_cpus // config.num_workers)
+    return compute.start_workers(ClusterWorker, config.num_workers, cpus=cpus)
 
 
 def pseudo_labels(
-    features: np.ndarray, workers: Workers, *, k1: int, k2: int, eps: float, min_samples: int
+    features: np.ndarray, workers: Workers, config: ClusterConfig, *, cameras: np.ndarray | None = None
 ) -> PseudoLabels:
     """Cluster images in the workers' processes.
 
     Args:
-        features: L2-normalised features, (N, D) float32.
+        features: Features of any length but 0, (N, D); normalised here where they are not.
         workers: Pool of ``ClusterWorker``.
-        k1: Length of the reciprocal neighbour lists.
-        k2: Neighbours averaged in query expansion.
-        eps: Largest Jaccard distance of DBSCAN neighbours.
-        min_samples: Images that make a core image.
+        config: All settings.
+        cameras: Camera of each image, (N,), or None where unknown; wanted by ``min_cameras`` only.
 
     Returns:
         Labels; the same for every number of workers.
+
+    Raises:
+        UserError: When features are not finite or zero, or cameras are wanted and unknown.
     """
-    assert features.ndim == 2, features.shape
-    assert len(features), "no feature to cluster"
-    features = np.ascontiguousarray(features, dtype=np.float32)
-    if not np.isfinite(features).all():
+    if config.min_cameras > 1 and cameras is None:
         raise UserError(
-            "the features to cluster hold NaN or infinity: training diverged; lower the learning rate of the stage"
+            f"min_cameras={config.min_cameras} wants the camera of every image, but the data set has none; set it to 1"
         )
-    starts = range(0, len(features), _BLOCK)
-    tasks = [(start, min(start + _BLOCK, len(features)), k1) for start in starts]
-    blocks = workers.map("search", tasks, shared=features)
-    neighbours = np.concatenate([indices for indices, _ in blocks])
-    [(labels, _, note)] = workers.map("label", [(neighbours, k1, k2, eps, min_samples)], shared=features)
-    if note:
-        _LOG.warning("clustering found %s", note)
-    return PseudoLabels(labels, int(labels.max()) + 1, int((labels < 0).sum()), note)
+    features = prepared(features)
+    lists, recall = (_exact if config.neighbours == "exact" else _approximate)(features, workers, config)
+    settings = config.label_settings()
+    task = (lists, settings, cameras if config.min_cameras > 1 else None)
+    [found] = workers.map("label", [task], shared=features)
+    if found.note:
+        _LOG.warning("clustering found %s", found.note)
+    labels: np.ndarray = found.labels
+    num_clusters, num_outliers = int(labels.max()) + 1, int((labels < 0).sum())
+    return PseudoLabels(
+        labels, num_clusters, num_outliers, found.note, found.eps, found.silhouette, found.num_dropped, recall
+    )
+
+
+def prepared(features: np.ndarray) -> np.ndarray:
+    """Return features (N, D) as contiguous float32 rows of length 1, or say in one sentence why that cannot be."""
+    if features.ndim != 2 or not features.size:
+        raise UserError(f"features of shape (images, numbers) are wanted, but {features.shape} came; embed the images")
+    features = np.ascontiguousarray(features, dtype=np.float32)
+    norms = np.linalg.norm(features, axis=1)
+    broken = np.flatnonzero(~np.isfinite(norms))
+    if len(broken):
+        raise UserError(
+            f"the features to cluster hold NaN or infinity in {_named(broken)}: training diverged; lower the learning "
+            "rate of the stage"
+        )
+    zero = np.flatnonzero(norms == 0)
+    if len(zero):
+        raise UserError(
+            f"the features to cluster are all 0 in {_named(zero)}, which is no direction: training collapsed; lower "
+            "the learning rate of the stage"
+        )
+    if (np.abs(norms - 1) > _UNIT).any():
+        features = features / norms[:, None]
+    return features
+
+
+def _named(rows: np.ndarray) -> str:
+    shown = ", ".join(str(row) for row in rows[:_ROWS_NAMED])
+    more = f" and {len(rows) - _ROWS_NAMED} more" if len(rows) > _ROWS_NAMED else ""
+    return f"row{'s' if len(rows) > 1 else ''} {shown}{more}"
+
+
+def _exact(features: np.ndarray, workers: Workers, config: ClusterConfig) -> tuple[np.ndarray, float]:
+    token = uuid.uuid4().hex
+    tasks = [(start, stop, config.k1, token, config.search_with) for start, stop in _blocks(len(features), _BLOCK)]
+    return np.concatenate([indices for indices, _ in workers.map("search", tasks, shared=features)]), 1.0
+
+
+def _approximate(features: np.ndarray, workers: Workers, config: ClusterConfig) -> tuple[np.ndarray, float]:
+    """Search inverted lists, trained once, so that every worker has the same."""
+    num_lists = min(config.num_lists or max(1, round(2 * math.sqrt(len(features)))), len(features))
+    [centres] = workers.map("train_lists", [(num_lists,)], shared=features)
+    plan = InvertedListPlan(uuid.uuid4().hex, centres, min(config.num_probed or 1, num_lists))
+    target = None if config.num_probed else config.target_recall
+    [(recall, num_probed)] = workers.map("measure_recall", [(config.k1, plan, _NUM_SAMPLED, target)], shared=features)
+    plan = plan._replace(num_probed=num_probed)
+    _LOG.info("inverted lists: %d of %d searched, recall %.4f", num_probed, num_lists, recall)
+    tasks = [(start, stop, config.k1, plan) for start, stop in _blocks(len(features), _BLOCK_OF_LISTS)]
+    return np.concatenate([indices for indices, _ in workers.map("search_lists", tasks, shared=features)]), recall
+
+
+def _blocks(num_images: int, size: int) -> list[tuple[int, int]]:
+    return [(start, min(start + size, num_images)) for start in range(0, num_images, size)]
 
 
 def write_pseudo_labels(path: Path, image_ids: Sequence[str], labels: np.ndarray) -> None:

@@ -7,10 +7,10 @@ from typing import Literal
 
 import torch
 from pydantic import Field
+from torch import Tensor
 
 from infra.compute.protocol import Compute, TrainContext
 from infra.tracking.protocol import Tracker
-from reid_core.clustering.worker import ClusterWorker
 from reid_core.data.augment import Augmentation, augment
 from reid_core.data.sampling import pk_batches
 from reid_core.errors import UserError
@@ -21,7 +21,8 @@ from reid_core.models.identity import IdentityEncoder
 from reid_core.models.initial import initialised
 from reid_core.models.weights import identity_header, load_pretrained, save_weights
 from reid_core.seeds import generator_for
-from stages.clustering import ClusterConfig
+from stages.clustering import ClusterConfig, start_cluster_workers
+from stages.epoch_clusters import cluster_numbers, write_cluster_pictures
 from stages.monitor import LabelledMonitor
 from stages.stage import Stage, StageConfig
 from stages.training import (
@@ -90,7 +91,7 @@ def run(config: IdentityConfig, inputs: Mapping[str, Path], out_dir: Path, compu
             "choose a divisor"
         )
     out_dir.mkdir(parents=True, exist_ok=True)
-    workers = compute.start_workers(ClusterWorker, config.clustering.num_workers)
+    workers = start_cluster_workers(compute, config.clustering)
     try:
         compute.train(
             _loop,
@@ -120,16 +121,17 @@ def _loop(context: TrainContext, job: _Job) -> None:
     trained = [parameter for parameter in encoder.parameters() if parameter.requires_grad]
     optimiser = torch.optim.Adam(trained, lr=config.lr, weight_decay=config.weight_decay)
     history: list[dict[str, float]] = []
+    previous: Tensor | None = None  # labels of the epoch before
     if state := load_state(context):
         encoder.load_state_dict(state["encoder"])
         optimiser.load_state_dict(state["optimiser"])
-        history = state["history"]
+        history, previous = state["history"], state.get("labels")
     monitor = LabelledMonitor(job.data_dir, out_dir / "monitor.jsonl")
 
     for epoch in range(len(history), config.num_epochs):
         # Pseudo labels of the encoder as it is now.
         features = embed_training_images(encoder, images, device, config.embed_batch_size)
-        labels, found = cluster_features(features, context, config.clustering)
+        labels, found = cluster_features(features, context, config.clustering, cameras=images.cameras)
         prototypes = MomentumPrototypes(
             cluster_means(features, labels).to(device), momentum=config.momentum, update_by=config.prototype_update
         )
@@ -158,12 +160,18 @@ def _loop(context: TrainContext, job: _Job) -> None:
         synchronise_buffers(encoder)
 
         # Look, log, checkpoint.
-        history.append(log.row(epoch, num_clusters=found.num_clusters, num_outliers=found.num_outliers))
+        numbers = cluster_numbers(found, None if previous is None else previous.numpy())
+        history.append(log.row(epoch, **numbers))
+        previous = labels
         if context.rank == 0:
             log_epoch(context.tracker, history, out_dir)
             if (epoch + 1) % config.monitor_every == 0 or epoch + 1 == config.num_epochs:
                 monitor.log(context.tracker, epoch, encoder, labels)
+                write_cluster_pictures(
+                    features.numpy(), found.labels, lambda index: images.pixels[index], out_dir, context.tracker
+                )
         saved = {"encoder": encoder.state_dict(), "optimiser": optimiser.state_dict(), "history": history}
+        saved["labels"] = labels
         save_state(context, epoch, saved)
 
     if context.rank == 0:

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from infra.compute.protocol import Compute, TrainContext
 from infra.tracking.protocol import Tracker
-from reid_core.clustering.worker import ClusterWorker
 from reid_core.data.augment import augment
 from reid_core.data.sampling import shuffled_batches
 from reid_core.errors import UserError
@@ -36,7 +35,8 @@ from reid_core.models.weights import (
 )
 from reid_core.seeds import generator_for
 from stages.cluster import read_memory
-from stages.clustering import ClusterConfig, write_pseudo_labels
+from stages.clustering import ClusterConfig, start_cluster_workers, write_pseudo_labels
+from stages.epoch_clusters import cluster_numbers, write_cluster_pictures
 from stages.generated_pictures import write_pictures
 from stages.identity import AugmentConfig
 from stages.monitor import LabelledMonitor
@@ -133,7 +133,7 @@ def run(config: JointConfig, inputs: Mapping[str, Path], out_dir: Path, compute:
         )
     check_angles(config.angles)
     out_dir.mkdir(parents=True, exist_ok=True)
-    workers = compute.start_workers(ClusterWorker, config.clustering.num_workers)
+    workers = start_cluster_workers(compute, config.clustering)
     try:
         compute.train(
             _loop,
@@ -165,17 +165,19 @@ def _loop(context: TrainContext, job: _Job) -> None:
         _read_memory(job.inputs["cluster"], len(images)).to(device), momentum=config.contrast.memory_momentum
     )
     history: list[dict[str, float]] = []
+    previous: Tensor | None = None  # labels of the epoch before
     if state := load_state(context):
         _restore(state, networks, optimisers)
         memory.rows = state["memory"].to(device)
-        history = state["history"]
+        history, previous = state["history"], state.get("labels")
     monitor = LabelledMonitor(job.inputs["data"], out_dir / "monitor.jsonl")
 
     for epoch in range(len(history), config.num_epochs):
         # Pseudo labels from the memory; outliers sit this epoch out.
         if config.memory_refresh:
             memory.rows = embed_training_images(networks.encoder, images, device, config.embed_batch_size).to(device)
-        labels, found = cluster_features(F.normalize(memory.rows, dim=1).cpu(), context, config.clustering)
+        clustered = F.normalize(memory.rows, dim=1).cpu()
+        labels, found = cluster_features(clustered, context, config.clustering, cameras=images.cameras)
         pool = Pool(
             rows=memory.rows,
             labels=labels.to(device),
@@ -186,7 +188,9 @@ def _loop(context: TrainContext, job: _Job) -> None:
         synchronise_buffers(networks.encoder)
 
         # Look, log, checkpoint.
-        history.append(log.row(epoch, num_clusters=found.num_clusters, num_outliers=found.num_outliers))
+        numbers = cluster_numbers(found, None if previous is None else previous.numpy())
+        history.append(log.row(epoch, **numbers))
+        previous = labels
         if context.rank == 0:
             write_pseudo_labels(
                 out_dir / "pseudo_labels" / f"epoch-{epoch:04d}.parquet", images.view.image_ids, labels.numpy()
@@ -195,9 +199,13 @@ def _loop(context: TrainContext, job: _Job) -> None:
             last = epoch + 1 == config.num_epochs
             if last or (epoch + 1) % config.monitor_every == 0:
                 monitor.log(context.tracker, epoch, networks.encoder, labels)
+            if last or (epoch + 1) % config.pictures_every == 0:
+                write_cluster_pictures(
+                    clustered.numpy(), found.labels, lambda index: images.pixels[index], out_dir, context.tracker
+                )
             if config.needs_generator and (last or (epoch + 1) % config.pictures_every == 0):
                 write_pictures(networks.generator, networks.encoder, images, guidance, out_dir, context.tracker)
-        save_state(context, epoch, _state(networks, optimisers, memory, history))
+        save_state(context, epoch, _state(networks, optimisers, memory, history) | {"labels": labels})
 
     if context.rank == 0:
         size = images.size

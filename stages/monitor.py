@@ -53,7 +53,7 @@ class LabelledMonitor:
             values |= {"mAP": 100 * ranking.mean_ap, "rank1": 100 * ranking.cmc[1]}
         if self.__truth is not None and labels is not None:
             found = agreement(labels.cpu().numpy(), self.__truth)
-            values |= {"ari": found.ari, "nmi": found.nmi}
+            values |= {"ari": found.ari, "nmi": found.nmi, "purity": found.purity}
         if not values:
             return
         best = self.__write(epoch, values)

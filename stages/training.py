@@ -235,13 +235,16 @@ def embed_training_images(encoder: nn.Module, images: TrainingImages, device: to
     return gathered.view(size, rounds, -1).transpose(0, 1).reshape(size * rounds, -1)[: len(images)]
 
 
-def cluster_features(features: Tensor, context: TrainContext, config: ClusterConfig) -> tuple[Tensor, PseudoLabels]:
+def cluster_features(
+    features: Tensor, context: TrainContext, config: ClusterConfig, *, cameras: Tensor | None = None
+) -> tuple[Tensor, PseudoLabels]:
     """Cluster on rank 0, in the workers' processes, and tell every rank.
 
     Args:
         features: L2-normalised, on the CPU, shape (N, D).
         context: Of the training loop; it has workers.
         config: Clustering settings.
+        cameras: Camera of each image, shape (N,), or None where unknown; read when the settings ask for it.
 
     Returns:
         Labels on the CPU, shape (N,), and on rank 0 the whole outcome (elsewhere rebuilt from the labels).
@@ -252,12 +255,7 @@ def cluster_features(features: Tensor, context: TrainContext, config: ClusterCon
     if rank == 0:
         assert context.workers is not None, "clustering needs FAISS workers"
         found = pseudo_labels(
-            features.numpy().astype(np.float32),
-            context.workers,
-            k1=config.k1,
-            k2=config.k2,
-            eps=config.eps,
-            min_samples=config.min_samples,
+            features.numpy(), context.workers, config, cameras=None if cameras is None else cameras.numpy()
         )
         labels = torch.from_numpy(found.labels).long()
     labels = broadcast(labels.to(context.device)).cpu()

@@ -5,7 +5,11 @@ from typing import NamedTuple
 import numpy as np
 
 from reid_core.clustering.dbscan import dbscan
-from reid_core.clustering.jaccard import jaccard_graph
+from reid_core.clustering.jaccard import SparseRows, jaccard_graph
+from reid_core.clustering.leiden import leiden, number_by_first
+from reid_core.clustering.quality import silhouette
+from reid_core.clustering.reliability import reliable_images
+from reid_core.clustering.settings import LabelSettings
 
 _STEP = 0.05
 _WIDEST = 0.95
@@ -18,48 +22,88 @@ class Labelling(NamedTuple):
         labels: Cluster from 0, or -1 for an outlier, (N,) int64.
         eps: The distance that was used in the end.
         note: Sentence for the log when the fallback was needed, else empty.
+        silhouette: Mean Jaccard silhouette of the clustered images, without any identity, in [-1, 1].
+        num_dropped: Images that were clustered, but made outliers by a constraint.
     """
 
     labels: np.ndarray
     eps: float
     note: str
+    silhouette: float = 0.0
+    num_dropped: int = 0
 
 
 def label_images(
-    features: np.ndarray, neighbours: np.ndarray, *, k1: int, k2: int, eps: float, min_samples: int
+    features: np.ndarray, neighbours: np.ndarray, settings: LabelSettings, *, cameras: np.ndarray | None = None
 ) -> Labelling:
-    """Cluster images by the Jaccard distance and DBSCAN.
+    """Cluster images by the Jaccard distance.
 
-    Contrast needs two clusters. When DBSCAN finds none, ``eps`` grows by 0.05 until there are two (at most 0.95);
-    when it finds one, ``eps`` shrinks by 0.05 until there are two; when neither helps, every image is its own class.
+    Contrast needs two clusters. When there is none, ``eps`` grows by 0.05 until there are two (at most 0.95); when
+    there is one, ``eps`` shrinks by 0.05 until there are two; when neither helps, every image is its own class.
+    Constraints that would leave fewer than two clusters are left out, and the note says so.
 
     Args:
         features: L2-normalised features, (N, D) float32.
         neighbours: Neighbour lists, the image itself first, (N, at least min(k1, N)) int32.
-        k1: Length of the reciprocal lists.
-        k2: Neighbours whose weights are averaged.
-        eps: Largest Jaccard distance of neighbours, in [0, 1).
-        min_samples: Neighbours, itself included, that make a core image.
+        settings: All settings.
+        cameras: Camera of each image, (N,); wanted by ``min_cameras`` only.
 
     Returns:
         At least two clusters where N is at least 2.
     """
-    graph = jaccard_graph(features, neighbours, k1=k1, k2=k2, eps=eps)
-    labels = dbscan(graph, eps=eps, min_samples=min_samples)
+    eps = settings.eps
+    # Reliability looks beyond eps; the graph that holds more pairs gives the same clusters at eps.
+    reach = _loosened(settings) if settings.reliable_only else eps
+    graph = jaccard_graph(features, neighbours, k1=settings.k1, k2=settings.k2, eps=reach)
+    labels = _group(graph, eps, settings)
     found = int(labels.max()) + 1
     if found >= 2:
-        return Labelling(labels, eps, "")
+        kept = _kept(graph, labels, settings, cameras)
+        constrained = number_by_first(labels, kept) if not kept.all() else labels
+        if constrained.max() < 1:
+            note = f"{found} clusters, but fewer than two of them meet the constraints: they were left out this time"
+            return Labelling(labels, eps, note, silhouette(graph, labels, eps=eps))
+        dropped = int(((labels >= 0) & ~kept).sum())
+        return Labelling(constrained, eps, "", silhouette(graph, constrained, eps=eps), dropped)
 
     if found == 0:
-        graph = jaccard_graph(features, neighbours, k1=k1, k2=k2, eps=max(eps, _WIDEST))
+        graph = jaccard_graph(features, neighbours, k1=settings.k1, k2=settings.k2, eps=max(eps, _WIDEST))
         candidates = np.arange(eps + _STEP, _WIDEST + 1e-9, _STEP)
     else:
         candidates = np.arange(eps - _STEP, 0, -_STEP)
     asked = f"{'no cluster' if found == 0 else 'one cluster'} at eps {eps:g}"
     for candidate in candidates:
-        labels = dbscan(graph, eps=float(candidate), min_samples=min_samples)
+        labels = _group(graph, float(candidate), settings)
         if labels.max() >= 1:
             note = f"{asked}: eps {candidate:.2f} was used instead ({labels.max() + 1} clusters)"
-            return Labelling(labels, float(candidate), note)
+            eps = float(candidate)
+            return Labelling(labels, eps, note, silhouette(graph, labels, eps=eps))
     note = f"{asked} and fewer than two at every other eps: each image is its own class in this epoch"
     return Labelling(np.arange(len(features), dtype=np.int64), eps, note)
+
+
+def _group(graph: SparseRows, eps: float, settings: LabelSettings) -> np.ndarray:
+    if settings.algorithm == "leiden":
+        return leiden(graph, eps=eps, min_samples=settings.min_samples, resolution=settings.resolution)
+    return dbscan(graph, eps=eps, min_samples=settings.min_samples)
+
+
+def _kept(graph: SparseRows, labels: np.ndarray, settings: LabelSettings, cameras: np.ndarray | None) -> np.ndarray:
+    """Tell which clustered images meet the constraints, (N,) bool."""
+    kept = labels >= 0
+    if settings.reliable_only:
+        loosened = _group(graph, _loosened(settings), settings)
+        tightened = _group(graph, max(settings.eps - settings.reliability_step, 0.0), settings)
+        kept = reliable_images(labels, loosened, tightened, min_independence=settings.min_independence)
+    sizes = np.bincount(labels[kept], minlength=labels.max() + 1)
+    big = sizes >= settings.min_cluster_size
+    if settings.min_cameras > 1:
+        assert cameras is not None, "min_cameras wants the camera of each image"
+        seen = np.unique(np.stack([labels[kept], cameras[kept]]), axis=1)
+        big &= np.bincount(seen[0], minlength=len(big)) >= settings.min_cameras
+    constrained: np.ndarray = kept & big[labels]
+    return constrained
+
+
+def _loosened(settings: LabelSettings) -> float:
+    return max(settings.eps, min(settings.eps + settings.reliability_step, _WIDEST))

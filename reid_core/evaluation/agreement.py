@@ -1,4 +1,4 @@
-"""How far pseudo labels agree with the truth: for logging only."""
+"""How far pseudo labels agree with the truth, or with other pseudo labels: for logging only."""
 
 from typing import NamedTuple
 
@@ -12,10 +12,12 @@ class Agreement(NamedTuple):
     Attributes:
         ari: Adjusted Rand index; 1 is perfect, 0 is chance.
         nmi: Normalised mutual information in [0, 1].
+        purity: Share of the clustered images whose person is the most frequent one of their cluster; 1 is perfect.
     """
 
     ari: float
     nmi: float
+    purity: float
 
 
 def agreement(labels: np.ndarray, people: np.ndarray) -> Agreement:
@@ -29,12 +31,39 @@ def agreement(labels: np.ndarray, people: np.ndarray) -> Agreement:
         people: Person of each image, (N,).
 
     Returns:
-        Both measures.
+        All measures. Purity leaves outliers out, so it has to be read beside their number.
     """
-    assert labels.shape == people.shape, (labels.shape, people.shape)
+    return _compare(labels, people)
+
+
+def agreement_of_labels(labels: np.ndarray, others: np.ndarray) -> Agreement:
+    """Compare two sets of pseudo labels, (N,) each, with outliers as clusters of their own on both sides."""
+    return _compare(labels, partition(others))
+
+
+def partition(labels: np.ndarray) -> np.ndarray:
+    """Return labels (N,) int64 in which every outlier (-1) is a cluster of its own."""
     outlier = labels < 0
-    partition = labels.astype(np.int64).copy()
-    partition[outlier] = labels.max(initial=0) + 1 + np.arange(outlier.sum())
+    result = labels.astype(np.int64)
+    result[outlier] = labels.max(initial=-1) + 1 + np.arange(outlier.sum())
+    return result
+
+
+def _compare(labels: np.ndarray, expected: np.ndarray) -> Agreement:
+    assert labels.shape == expected.shape, (labels.shape, expected.shape)
+    own = partition(labels)
     return Agreement(
-        float(adjusted_rand_score(people, partition)), float(normalized_mutual_info_score(people, partition))
+        float(adjusted_rand_score(expected, own)),
+        float(normalized_mutual_info_score(expected, own)),
+        _purity(labels, expected),
     )
+
+
+def _purity(labels: np.ndarray, expected: np.ndarray) -> float:
+    clustered = labels >= 0
+    if not clustered.any():
+        return 1.0
+    pairs, counts = np.unique(np.stack([labels[clustered], expected[clustered]]), axis=1, return_counts=True)
+    most = np.zeros(labels.max() + 1)
+    np.maximum.at(most, pairs[0], counts)
+    return float(most.sum() / clustered.sum())

@@ -51,6 +51,23 @@ def most_mixed(views: list[ClusterView], num_clusters: int) -> list[ClusterView]
     return sorted(views, key=lambda view: (-view.spread, view.label))[:num_clusters]
 
 
+def outliers(labels: np.ndarray, num_rows: int, num_columns: int) -> list[ClusterView]:
+    """Return rows of outliers to show, spread over the data.
+
+    Args:
+        labels: Cluster from 0, or -1 for an outlier, (N,).
+        num_rows: Most rows.
+        num_columns: Images of a row.
+
+    Returns:
+        Views with label -1; none when there is no outlier.
+    """
+    found = np.flatnonzero(labels < 0)
+    shown = found[:: max(1, len(found) // (num_rows * num_columns))][: num_rows * num_columns]
+    starts = range(0, len(shown), num_columns)
+    return [ClusterView(-1, len(found), 0.0, shown[start : start + num_columns]) for start in starts]
+
+
 def _view(features: np.ndarray, group: np.ndarray, label: int, num_shown: int) -> ClusterView:
     centre = features[group].mean(axis=0)
     centre /= max(float(np.linalg.norm(centre)), 1e-12)

@@ -58,7 +58,7 @@ def test_memory_labels_and_sheets(tmp_path: Path, compute: LocalCompute) -> None
     assert summary["num_outliers"] == (labels < 0).sum()
     assert tracker.metrics[0][1]["num_clusters"] == summary["num_clusters"]
     pictures = {path.name for path in (out_dir / "pictures").iterdir()}
-    assert {"clusters-largest.png", "clusters-most-mixed.png"} <= pictures
+    assert {"clusters-largest.png", "clusters-most-mixed.png", "cluster-sizes.png"} <= pictures
     assert ("clusters-outliers.png" in pictures) == (summary["num_outliers"] > 0)
 
 

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from infra.compute.local import LocalCompute
 from infra.compute.protocol import Workers
+from reid_core.clustering.settings import LabelSettings
 from reid_core.clustering.worker import ClusterWorker
 from reid_core.errors import UserError
 from stages import clustering
@@ -34,15 +35,15 @@ def test_groups_are_found_whatever_the_number_of_workers(
 ) -> None:
     monkeypatch.setattr(clustering, "_BLOCK", 25)
     features = np.concatenate([_groups(6, 12), -_groups(1, 1)])
-    found = [pseudo_labels(features, pools[num], k1=12, k2=3, eps=0.4, min_samples=4) for num in (1, 2)]
+    found = [pseudo_labels(features, pools[num], ClusterConfig(k1=12, k2=3, eps=0.4, min_samples=4)) for num in (1, 2)]
     np.testing.assert_array_equal(found[0].labels, [*np.repeat(np.arange(6), 12), -1])
     np.testing.assert_array_equal(found[0].labels, found[1].labels)
-    assert found[0][1:] == (6, 1, "")
+    assert found[0][1:4] == (6, 1, "")
 
 
 def test_the_fallback_is_explained_in_the_log(pools: dict[int, Workers], caplog: pytest.LogCaptureFixture) -> None:
     collapsed = np.tile(np.array([[0.6, 0.8]], dtype=np.float32), (9, 1))
-    found = pseudo_labels(collapsed, pools[1], k1=9, k2=3, eps=0.5, min_samples=4)
+    found = pseudo_labels(collapsed, pools[1], ClusterConfig(k1=9, k2=3, eps=0.5, min_samples=4))
     assert (found.num_clusters, found.num_outliers) == (9, 0)
     assert "its own class" in found.note
     assert found.note in caplog.text
@@ -51,8 +52,9 @@ def test_the_fallback_is_explained_in_the_log(pools: dict[int, Workers], caplog:
 def test_a_diverged_training_is_told(pools: dict[int, Workers]) -> None:
     features = _groups(2, 5)
     features[3, 0] = np.nan
-    with pytest.raises(UserError, match="training diverged"):
-        pseudo_labels(features, pools[1], k1=5, k2=1, eps=0.5, min_samples=2)
+    features[4:, 1] = np.inf
+    with pytest.raises(UserError, match="in rows 3, 4, 5, 6, 7 and 2 more: training diverged"):
+        pseudo_labels(features, pools[1], ClusterConfig(k1=5, k2=1, eps=0.5, min_samples=2))
 
 
 def test_labels_survive_the_disk(tmp_path: Path) -> None:
@@ -66,6 +68,14 @@ def test_labels_survive_the_disk(tmp_path: Path) -> None:
 
 
 def test_the_papers_values_are_the_defaults_and_bounds_hold() -> None:
-    assert ClusterConfig().model_dump() == {"k1": 30, "k2": 6, "eps": 0.55, "min_samples": 4, "num_workers": 1}
+    config = ClusterConfig()
+    assert (config.k1, config.k2, config.eps, config.min_samples) == (30, 6, 0.55, 4)
+    assert (config.algorithm, config.neighbours, config.reliable_only, config.min_cameras) == (
+        "dbscan",
+        "exact",
+        False,
+        1,
+    )
+    assert config.label_settings() == LabelSettings()
     with pytest.raises(ValidationError, match="less than 1"):
         ClusterConfig(eps=1.0)

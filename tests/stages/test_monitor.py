@@ -37,7 +37,7 @@ def test_logs_an_epoch_and_gives_nothing_back(tmp_path: Path, encoder: IdentityE
     assert encoder.training
     assert torch.equal(torch.get_rng_state(), state)
     [row] = [json.loads(line) for line in history.read_text().splitlines()]
-    assert set(row) == {"epoch", "mAP", "rank1", "ari", "nmi"}
+    assert set(row) == {"epoch", "mAP", "rank1", "ari", "nmi", "purity"}
     assert 0 < row["mAP"] <= 100
     assert row["ari"] == pytest.approx(1)
     [(step, metrics)] = tracker.metrics

@@ -5,6 +5,7 @@ from multiprocessing import get_context
 import numpy as np
 import pytest
 
+from reid_core.clustering.neighbours import Neighbours, approximate_neighbours, exact_neighbours, recall
 from tests.reid_core.clustering.cases import random_features, slow_neighbours
 
 
@@ -15,11 +16,11 @@ def process() -> Iterator[ProcessPoolExecutor]:
         yield executor
 
 
-def _search(features: np.ndarray, start: int, stop: int, k: int) -> tuple[np.ndarray, np.ndarray]:
-    from reid_core.clustering.neighbours import exact_neighbours, set_num_threads
+def _search(features: np.ndarray, start: int, stop: int, k: int) -> Neighbours:
+    from reid_core.clustering.faiss_search import nearest, set_num_threads
 
     set_num_threads(1)
-    return exact_neighbours(features, start, stop, k)
+    return exact_neighbours(features, start, stop, k, lambda queries, count: nearest(queries, features, count))
 
 
 def test_three_points_by_hand(process: ProcessPoolExecutor) -> None:
@@ -67,3 +68,39 @@ def test_blocks_do_not_change_the_lists(process: ProcessPoolExecutor) -> None:
 def test_refuses_an_empty_block(process: ProcessPoolExecutor) -> None:
     with pytest.raises(AssertionError):
         process.submit(_search, np.eye(3, dtype=np.float32), 2, 2, 1).result()
+
+
+def test_a_tie_longer_than_any_search_is_looked_up(process: ProcessPoolExecutor) -> None:
+    # 2,100 copies of one image, which an encoder that collapsed makes, and one other image.
+    features = np.tile(np.array([[0.6, 0.8]], dtype=np.float32), (2101, 1))
+    features[7] = [1, 0]
+    indices, similarities = process.submit(_search, features, 1000, 1010, 6).result()
+    np.testing.assert_array_equal(indices[:, 0], np.arange(1000, 1010))
+    np.testing.assert_array_equal(indices[:, 1:], np.tile(np.arange(5), (10, 1)))
+    np.testing.assert_allclose(similarities, 1, atol=1e-6)
+    np.testing.assert_array_equal(process.submit(_search, features, 7, 8, 3).result().indices, [[7, 0, 1]])
+
+
+def test_images_that_the_lists_leave_short_are_searched_exactly() -> None:
+    features = random_features(np.random.default_rng(4), 30)
+    whole = slow_neighbours(features, 5)
+
+    def exact(queries: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+        similarity = queries @ features.T
+        rows = np.argsort(-similarity, axis=1, kind="stable")[:, :count]
+        return np.take_along_axis(similarity, rows, 1), rows
+
+    def poor(queries: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+        values, rows = exact(queries, count)
+        rows[::2, -1] = -1
+        return values, rows
+
+    found = approximate_neighbours(features, 0, 30, 5, poor, exact)
+    np.testing.assert_array_equal(found.indices[::2], whole[::2])
+    assert (found.indices >= 0).all()
+
+
+def test_recall_by_hand() -> None:
+    expected = np.array([[0, 1, 2], [1, 0, 2]])
+    assert recall(np.array([[0, 1, 3], [1, 2, 0]]), expected) == pytest.approx(3 / 4)
+    assert recall(np.array([[0]]), np.array([[0]])) == 1

@@ -2,26 +2,76 @@ import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from reid_core.clustering.worker import ClusterWorker
+from reid_core.clustering.settings import LabelSettings
+from reid_core.clustering.worker import ClusterWorker, InvertedListPlan, SearchWith
+
+if TYPE_CHECKING:
+    from reid_core.clustering.labels import Labelling
 
 
-def _cluster(features: np.ndarray) -> tuple[np.ndarray, float, str]:
+_SETTINGS = LabelSettings(k1=10, k2=3, eps=0.5)
+
+
+def _features() -> np.ndarray:
+    rng = np.random.default_rng(0)
+    features = np.repeat(rng.normal(size=(6, 32)), 10, axis=0) + 0.2 * rng.normal(size=(60, 32))
+    normalised: np.ndarray = (features / np.linalg.norm(features, axis=1, keepdims=True)).astype(np.float32)
+    return normalised
+
+
+def _lists(features: np.ndarray, search_with: SearchWith) -> np.ndarray:
     worker = ClusterWorker()
-    blocks = [worker.search(features, start, start + 20, 10)[0] for start in (0, 20, 40)]
-    return worker.label(features, np.concatenate(blocks), 10, 3, 0.5, 4)
+    blocks = [worker.search(features, start, start + 20, 10, "one", search_with)[0] for start in (0, 20, 40)]
+    return np.concatenate(blocks)
+
+
+def _cluster(features: np.ndarray) -> "Labelling":
+    return ClusterWorker().label(features, _lists(features, "faiss"), _SETTINGS)
+
+
+def _approximate(features: np.ndarray, start_with: int, target: float | None) -> tuple[np.ndarray, float, int]:
+    worker = ClusterWorker()
+    plan = InvertedListPlan("one", worker.train_lists(features, 6), start_with)
+    reached, num_probed = worker.measure_recall(features, 10, plan, 60, target)
+    plan = plan._replace(num_probed=num_probed)
+    blocks = [worker.search_lists(features, start, start + 20, 10, plan)[0] for start in (0, 20, 40)]
+    return np.concatenate(blocks), reached, num_probed
 
 
 def test_searches_in_blocks_and_labels() -> None:
-    rng = np.random.default_rng(0)
-    features = np.repeat(rng.normal(size=(6, 32)), 10, axis=0) + 0.2 * rng.normal(size=(60, 32))
-    features = (features / np.linalg.norm(features, axis=1, keepdims=True)).astype(np.float32)
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as executor:
-        labels, eps, note = executor.submit(_cluster, features).result()
-    np.testing.assert_array_equal(labels, np.repeat(np.arange(6), 10))
-    assert (eps, note) == (0.5, "")
+        found = executor.submit(_cluster, _features()).result()
+    np.testing.assert_array_equal(found.labels, np.repeat(np.arange(6), 10))
+    assert (found.eps, found.note) == (0.5, "")
+    assert found.silhouette > 0.5
+
+
+def test_torch_finds_what_faiss_finds() -> None:
+    # Each in a process of its own, as they must be; the second kind of features is full of exact ties.
+    ties = (np.random.default_rng(1).choice([-1.0, 1.0], size=(60, 4)) / 2).astype(np.float32)
+    for features in (_features(), ties):
+        lists = []
+        for search_with in ("faiss", "torch", "auto"):
+            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as executor:
+                lists.append(executor.submit(_lists, features, search_with).result())
+        np.testing.assert_array_equal(lists[0], lists[1])
+        np.testing.assert_array_equal(lists[0], lists[2])
+
+
+def test_inverted_lists_are_probed_until_the_recall_is_enough() -> None:
+    features = _features()
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as executor:
+        exact = executor.submit(_lists, features, "faiss").result()
+        all_lists, reached, probed = executor.submit(_approximate, features, 1, 1.0).result()
+        np.testing.assert_array_equal(all_lists, exact)
+        assert (reached, 1 <= probed <= 6) == (1.0, True)
+        _, measured, kept = executor.submit(_approximate, features, 1, None).result()
+    assert kept == 1
+    assert 0.5 < measured <= 1
 
 
 def test_naming_the_worker_loads_neither_faiss_nor_numba() -> None:

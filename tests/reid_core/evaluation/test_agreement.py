@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from reid_core.evaluation.agreement import agreement
+from reid_core.evaluation.agreement import agreement, agreement_of_labels, partition
 
 
 def test_the_same_partition_under_other_names_is_perfect() -> None:
-    assert agreement(np.array([1, 1, 0, 0]), np.array([5, 5, 9, 9])) == pytest.approx((1, 1))
+    assert agreement(np.array([1, 1, 0, 0]), np.array([5, 5, 9, 9])) == pytest.approx((1, 1, 1))
 
 
 def test_adjusted_rand_by_hand() -> None:
@@ -24,3 +24,23 @@ def test_outliers_are_strangers_to_each_other() -> None:
 
 def test_only_outliers_agree_with_nothing() -> None:
     assert agreement(np.full(6, -1), np.array([1, 1, 2, 2, 3, 3])).ari == pytest.approx(0)
+
+
+def test_purity_by_hand() -> None:
+    # Cluster 0 holds three of one person and one stranger, cluster 1 is pure; the outlier is not counted.
+    labels, people = np.array([0, 0, 0, 0, 1, 1, -1]), np.array([7, 7, 7, 8, 9, 9, 9])
+    assert agreement(labels, people).purity == pytest.approx(5 / 6)
+    assert agreement(np.full(7, -1), people).purity == 1
+
+
+def test_labels_of_two_epochs_agree_whatever_their_numbers() -> None:
+    one, other = np.array([0, 0, 1, 1, -1, -1]), np.array([1, 1, 0, 0, -1, -1])
+    assert agreement_of_labels(one, other).ari == pytest.approx(1)
+    # Outliers are strangers to each other in both: joining them is a disagreement.
+    assert agreement_of_labels(one, np.array([1, 1, 0, 0, 2, 2])).ari < 1
+    assert agreement_of_labels(one, other) == pytest.approx(agreement_of_labels(other, one))
+
+
+def test_a_partition_names_every_outlier() -> None:
+    np.testing.assert_array_equal(partition(np.array([1, -1, 0, -1])), [1, 2, 0, 3])
+    np.testing.assert_array_equal(partition(np.array([-1, -1])), [0, 1])

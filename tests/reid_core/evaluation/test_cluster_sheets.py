@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from reid_core.evaluation.cluster_sheets import describe_clusters, largest, most_mixed
+from reid_core.evaluation.cluster_sheets import describe_clusters, largest, most_mixed, outliers
 
 
 def _features(*degrees: float) -> np.ndarray:
@@ -29,3 +29,12 @@ def test_members_run_from_the_centre_to_the_edge() -> None:
 
 def test_only_outliers_have_no_view() -> None:
     assert describe_clusters(_features(0, 1), np.array([-1, -1]), num_shown=3) == []
+
+
+def test_outliers_are_shown_in_rows_spread_over_the_data() -> None:
+    labels = np.full(20, -1)
+    labels[3] = 0
+    rows = outliers(labels, 2, 4)
+    assert [(row.label, row.size, len(row.members)) for row in rows] == [(-1, 19, 4), (-1, 19, 4)]
+    np.testing.assert_array_equal(np.concatenate([row.members for row in rows]), [0, 2, 5, 7, 9, 11, 13, 15])
+    assert outliers(np.zeros(3, dtype=np.int64), 2, 4) == []

@@ -1,0 +1,92 @@
+"""What a person sees of a clustering: numbers without any identity, a histogram of sizes, and contact sheets."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from infra.tracking.protocol import Tracker
+from reid_core.evaluation.agreement import agreement_of_labels
+from reid_core.evaluation.cluster_sheets import ClusterView, describe_clusters, largest, most_mixed, outliers
+from reid_core.evaluation.cluster_sizes import draw_sizes
+from reid_core.evaluation.sheets import Cell, draw_sheet
+from stages.clustering import PseudoLabels
+
+PICTURES = "pictures"
+
+
+def cluster_numbers(found: PseudoLabels, previous: np.ndarray | None = None) -> dict[str, float]:
+    """Return what is logged of a clustering, by name.
+
+    Args:
+        found: The clustering.
+        previous: Labels of the clustering before, (N,), or None.
+
+    Returns:
+        Counts; ``silhouette``; ``neighbour_recall``; and ``agreement_previous`` and ``agreement_previous_nmi``, how far
+        the labels are those of the clustering before: both rise as training settles, without looking at any truth.
+    """
+    sizes = np.bincount(found.labels[found.labels >= 0])
+    numbers: dict[str, float] = {
+        "num_clusters": found.num_clusters,
+        "num_outliers": found.num_outliers,
+        "num_dropped": found.num_dropped,
+        "largest_cluster": int(sizes.max(initial=0)),
+        "median_cluster": float(np.median(sizes)) if len(sizes) else 0.0,
+        "silhouette": found.silhouette,
+        "neighbour_recall": found.recall,
+    }
+    if previous is not None:
+        agreed = agreement_of_labels(found.labels, previous)
+        numbers |= {"agreement_previous": agreed.ari, "agreement_previous_nmi": agreed.nmi}
+    return numbers
+
+
+def write_cluster_pictures(
+    features: np.ndarray,
+    labels: np.ndarray,
+    pixels: Callable[[np.ndarray], Tensor],
+    out_dir: Path,
+    tracker: Tracker,
+    *,
+    num_clusters: int = 8,
+    num_images: int = 10,
+) -> list[ClusterView]:
+    """Write ``pictures/clusters-*.png`` and ``pictures/cluster-sizes.png`` and show them in the tracker.
+
+    Args:
+        features: L2-normalised, (N, D) float32.
+        labels: Cluster from 0, or -1 for an outlier, (N,).
+        pixels: Returns the images at some positions (M,), uint8, (M, 3, H, W).
+        out_dir: Of the stage.
+        tracker: Of the stage.
+        num_clusters: Rows of a sheet.
+        num_images: Images of a row.
+
+    Returns:
+        All clusters, described.
+    """
+    folder = out_dir / PICTURES
+    folder.mkdir(parents=True, exist_ok=True)
+    views = describe_clusters(features, labels, num_shown=num_images)
+    sheets = {
+        "clusters-largest.png": largest(views, num_clusters),
+        "clusters-most-mixed.png": most_mixed(views, num_clusters),
+        "clusters-outliers.png": outliers(labels, num_clusters, num_images),
+    }
+    for name, shown in sheets.items():
+        (folder / name).unlink(missing_ok=True)  # an earlier epoch may have had outliers, this one none
+        if shown:
+            rows = [[Cell(image) for image in pixels(view.members)] for view in shown]
+            draw_sheet(rows, [_title(view) for view in shown]).save(folder / name)
+            tracker.log_file(folder / name, PICTURES)
+    draw_sizes([view.size for view in views], int((labels < 0).sum()), folder / "cluster-sizes.png")
+    tracker.log_file(folder / "cluster-sizes.png", PICTURES)
+    return views
+
+
+def _title(view: ClusterView) -> str:
+    if view.label < 0:
+        return "outliers"
+    return f"cluster {view.label}: {view.size} images, spread {view.spread:.2f}"
