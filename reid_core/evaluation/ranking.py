@@ -1,8 +1,8 @@
 """mAP, CMC and mINP of a retrieval, computed in blocks of queries: the whole distance matrix never exists.
 
 Protocol of Market-1501 (Zheng et al., ICCV 2015): for each query, gallery images of the same person seen by the same
-camera are left out; distractors stay; queries without a true match are skipped and counted. mINP is that of Ye et al.,
-"Deep learning for person re-identification" (TPAMI 2021), section 5.2.
+camera are left out, and so is junk (person -1: nobody, or half a person); distractors stay; queries without a true match
+are skipped and counted. mINP is that of Ye et al., "Deep learning for person re-identification" (TPAMI 2021).
 
 Q: queries, G: gallery images, D: feature size, B: queries of a block, C: cameras.
 """
@@ -26,7 +26,7 @@ class Side(NamedTuple):
 
     Attributes:
         features: L2-normalised embeddings, (N, D) float32.
-        people: Person of each image, (N,) int64.
+        people: Person of each image, (N,) int64; -1 for junk.
         cameras: Camera of each image, (N,) int64.
     """
 
@@ -95,7 +95,14 @@ def evaluate_ranking(query: Side, gallery: Side, *, ranks: Sequence[int] = RANKS
     Raises:
         UserError: There is no query, no gallery image, no query that counts, or a feature that is no number.
     """
+    gallery = without_junk(gallery)
     return measure(cosine_blocks(query.features, gallery.features), query, gallery, ranks=ranks)
+
+
+def without_junk(side: Side) -> Side:
+    """Return the images that count; the same object when all do."""
+    junk = side.people < 0
+    return Side(*(column[~junk] for column in side)) if junk.any() else side
 
 
 def cosine_blocks(query: Tensor, gallery: Tensor) -> Iterator[np.ndarray]:
@@ -118,7 +125,7 @@ def measure(blocks: Iterable[np.ndarray], query: Side, gallery: Side, *, ranks: 
     Args:
         blocks: Similarities of the queries, in order, with every gallery image: (B, G) float32 each.
         query: Q images; their features are not used but checked.
-        gallery: G images; likewise.
+        gallery: G images, none of them junk; likewise.
         ranks: Ranks of the CMC curve.
 
     Returns:
@@ -126,6 +133,7 @@ def measure(blocks: Iterable[np.ndarray], query: Side, gallery: Side, *, ranks: 
     """
     if len(query.people) == 0 or len(gallery.people) == 0:
         raise UserError("ranking needs at least one query and one gallery image; check the query and gallery folders")
+    assert not (gallery.people < 0).any(), "drop the junk of the gallery first"
     _refuse_what_is_no_number(query, gallery)
     people, num_people = _from_zero(query.people, gallery.people)
     cameras, num_cameras = _from_zero(query.cameras, gallery.cameras)

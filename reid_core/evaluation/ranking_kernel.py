@@ -67,8 +67,8 @@ def score_block(
 
     Args:
         similarity: Of each query with each gallery image, the larger the nearer, (B, G) float32.
-        people: Person of each query, (B,) int32.
-        cameras: Camera of each query, (B,) int32.
+        people: Person of each query, (B,), whole numbers.
+        cameras: Camera of each query, (B,), whole numbers.
         gallery: The gallery.
         num_threads: Threads among which the rows are divided.
 
@@ -86,7 +86,7 @@ def score_block(
 
     def work(start: int, stop: int) -> None:
         rows = slice(start, stop)
-        labels = (people[rows], cameras[rows])
+        labels = (people[rows].astype(np.int32), cameras[rows].astype(np.int32))
         _score_rows(similarity[rows], *labels, *gallery, *(column[rows] for column in scores))
 
     in_threads(work, size, num_threads)
