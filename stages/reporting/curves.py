@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 # Colours that matplotlib writes into the SVG and the page's style sheet takes over.
 INK, GRID = "#010203", "#010204"
-SERIES = ("#010211", "#010212", "#010213")
+SERIES = tuple(f"#0102{number}" for number in range(11, 19))
 COLOURS = {INK: "var(--muted)", GRID: "var(--line)"} | {
     colour: f"var(--series-{index})" for index, colour in enumerate(SERIES, start=1)
 }
@@ -89,11 +89,19 @@ def is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def draw(title: str, series: Mapping[str, Mapping[float, float]]) -> Curve:
-    """Draw a few measurements over the epochs into one picture."""
+def draw(title: str, series: Mapping[str, Mapping[float, float]], *, legend: bool = True) -> Curve:
+    """Draw a few measurements over the epochs into one picture.
+
+    Args:
+        title: What is drawn.
+        series: Name to epoch to value, at most as many as there are ``SERIES``; an empty one keeps its colour unused.
+        legend: Whether the picture names its lines; a page that names them once says False.
+    """
     figure = Figure(figsize=(3.5, 2.1), layout="constrained")
     axes = figure.add_subplot()
     for (name, values), colour in zip(series.items(), SERIES, strict=False):
+        if not values:
+            continue
         epochs = sorted(values)
         marker = "o" if len(epochs) <= 12 else ""
         axes.plot(
@@ -113,7 +121,7 @@ def draw(title: str, series: Mapping[str, Mapping[float, float]]) -> Curve:
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.spines["bottom"].set_color(GRID)
-    if len(series) > 1:
+    if legend and len(series) > 1:
         axes.legend(frameon=False, fontsize=9, labelcolor=INK)
     return Curve(title, as_svg(figure, salt=title), spoken(series))
 
@@ -137,6 +145,8 @@ def spoken(series: Mapping[str, Mapping[float, float]]) -> str:
     """Say first and last value of each measurement."""
     parts = []
     for name, values in series.items():
+        if not values:
+            continue
         first, last = values[min(values)], values[max(values)]
         parts.append(f"{TITLES.get(name, name.replace('_', ' '))} from {first:.4g} to {last:.4g}")
     return ", ".join(parts)

@@ -3,16 +3,24 @@
 import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import Any
 
 import yaml
-from jinja2 import Environment, StrictUndefined
 
+from stages.reporting.bodies import body_table
 from stages.reporting.curves import Curve, curves, is_number
 from stages.reporting.facts import StageFacts
 from stages.reporting.pictures import CAPTIONS, Picture, picture
-from stages.reporting.results import cluster_table, encoder_table, headline, query_note, sentence
+from stages.reporting.results import (
+    best_on_test,
+    cluster_table,
+    encoder_table,
+    has_intervals,
+    headline,
+    query_note,
+    sentence,
+)
+from stages.reporting.templates import render
 
 DOES = {
     "data": "finds the images, or renders people, and writes the image table",
@@ -44,6 +52,7 @@ class StageLine:
         name: Name of the stage.
         does: What it does, in a few words.
         time: How long it took.
+        when: When it was computed, and whether this pipeline reused it from an earlier one.
         wrote: How much it wrote.
         facts: Its own summary, name and value.
         curves: Its measurements by epoch.
@@ -52,6 +61,7 @@ class StageLine:
     name: str
     does: str
     time: str
+    when: str
     wrote: str
     facts: tuple[tuple[str, str], ...]
     curves: tuple[Curve, ...]
@@ -64,10 +74,10 @@ def page(title: str, stages: Mapping[str, StageFacts]) -> str:
         title: Heading; the data set's name is appended by the caller if wanted.
         stages: Facts of every stage before the report, in the order of the pipeline.
     """
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string((files("stages") / "report.html.j2").read_text(encoding="utf-8"))
     metrics = stages["evaluate"].metrics
-    return template.render(
+    newest = newest_pipeline(stages)
+    return render(
+        "report.html.j2",
         title=title,
         dataset=dataset_of(stages),
         version=metrics.get("version") or "",
@@ -76,9 +86,12 @@ def page(title: str, stages: Mapping[str, StageFacts]) -> str:
         headline=headline(stages),
         encoders=encoder_table(stages),
         query_note=query_note(stages),
+        intervals=has_intervals(stages),
+        best_on_test=best_on_test(stages),
         clusters=cluster_table(stages),
+        bodies=body_table(stages["mesh"]),
         monitored=any(facts.monitor for facts in stages.values()),
-        lines=[stage_line(facts) for facts in stages.values()],
+        lines=[stage_line(facts, newest) for facts in stages.values()],
         gallery=pictures_of(stages),
         remarks=remarks(stages),
         environment=environment_of(stages),
@@ -87,12 +100,20 @@ def page(title: str, stages: Mapping[str, StageFacts]) -> str:
     )
 
 
-def stage_line(facts: StageFacts) -> StageLine:
-    """Return what the page says of one stage."""
+def newest_pipeline(stages: Mapping[str, StageFacts]) -> str:
+    """Return the pipeline that computed the stage which ended last, or an empty text when none recorded it."""
+    known = [facts.marker for facts in stages.values() if isinstance(facts.marker.get("pipeline"), str)]
+    return str(max(known, key=lambda marker: str(marker.get("finished")))["pipeline"]) if known else ""
+
+
+def stage_line(facts: StageFacts, newest: str = "") -> StageLine:
+    """Return what the page says of one stage; ``newest`` is the pipeline that computed the latest of them."""
+    reused = bool(newest) and facts.marker.get("pipeline", newest) != newest
     return StageLine(
         name=facts.name,
         does=DOES.get(facts.name, ""),
         time=duration(seconds_of(facts)) if is_number(facts.marker.get("seconds")) else "–",
+        when=minute(str(facts.marker.get("finished") or "–")) + (", reused" if reused else ""),
         wrote=f"{facts.num_files:,} {'file' if facts.num_files == 1 else 'files'}, {size(facts.num_bytes)}",
         # The scores stand in the table of results already.
         facts=()
@@ -158,11 +179,15 @@ def configuration(stages: Mapping[str, StageFacts]) -> str:
 def finished(stages: Mapping[str, StageFacts]) -> str:
     """Return when the last stage ended, as it wrote it, to the minute."""
     times = [facts.marker.get("finished") for facts in stages.values()]
-    latest = max((time for time in times if isinstance(time, str)), default="")
+    return minute(max((time for time in times if isinstance(time, str)), default=""))
+
+
+def minute(time: str) -> str:
+    """Write a time as a stage recorded it to the minute; anything else as it is."""
     try:
-        return datetime.datetime.fromisoformat(latest).strftime("%Y-%m-%d %H:%M")
+        return datetime.datetime.fromisoformat(time).strftime("%Y-%m-%d %H:%M")
     except ValueError:
-        return latest
+        return time
 
 
 def seconds_of(facts: StageFacts) -> float:

@@ -43,6 +43,20 @@ CAPTIONS = {
         "Ranked lists of the worst queries",
         "What confuses the encoder: the same clothes, the same background, or a side of the person it never saw.",
     ),
+    "projection-people": (
+        "The test images on a map, coloured by person",
+        "t-SNE of the embeddings: images that the encoder finds alike lie together. Islands of one colour are right; "
+        "a colour in several islands is a person whose sides or cameras the encoder keeps apart.",
+    ),
+    "projection-cameras": (
+        "The test images on a map, coloured by camera",
+        "The same map. Colours should be mixed within every island: islands of one colour say that the encoder sees "
+        "the camera before the person.",
+    ),
+    "cluster-sizes": (
+        "Sizes of the clusters",
+        "How many pseudo labels have how many images. One bar far to the right is a cluster that swallowed others.",
+    ),
     "clusters-largest": (
         "The largest clusters",
         "One pseudo label a row. One person a row is right; a row of several people is what contrast learns wrongly.",

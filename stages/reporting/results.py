@@ -21,12 +21,14 @@ class Table:
         rows: Cells, as many in each row as there are columns.
         numbers: Columns of numbers, first and one after the last; the others are words.
         best: Positions (row, column) of the best value of each score.
+        means: Rows that sum up others.
     """
 
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     numbers: tuple[int, int]
     best: frozenset[tuple[int, int]] = frozenset()
+    means: frozenset[int] = frozenset()
 
 
 def encoder_table(stages: Mapping[str, StageFacts]) -> Table | None:
@@ -39,8 +41,9 @@ def encoder_table(stages: Mapping[str, StageFacts]) -> Table | None:
     cells = []
     for row in rows:
         encoder = str(row.get("encoder", ""))
-        scores = tuple(number(row.get(score)) for score in SCORES)
-        own = conditions.get(encoder, conditions["joint"])
+        scores = tuple(with_interval(row, score) for score in SCORES)
+        # "joint + re-ranking" holds under the conditions of "joint".
+        own = conditions.get(encoder.split(" ")[0], conditions["joint"])
         cells.append((ENCODERS.get(encoder, encoder), *scores, *own.values()))
     best = set()
     for column, score in enumerate(SCORES, start=1):
@@ -72,7 +75,7 @@ def conditions_of(stages: Mapping[str, StageFacts]) -> dict[str, dict[str, str]]
             "pre-training": pretraining,
             "epoch": epochs[encoder],
             "data set": data,
-            "seed": seeds["joint" if encoder == "joint" else "identity"],
+            "seeds": f"1 (seed {seeds['joint' if encoder == 'joint' else 'identity']})",
         }
         for encoder in ENCODERS
     }
@@ -145,6 +148,27 @@ def query_note(stages: Mapping[str, StageFacts]) -> str:
 def score_rows(stages: Mapping[str, StageFacts]) -> list[Mapping[str, Any]]:
     """Return the rows of ``metrics.json``."""
     return listed(stages["evaluate"].metrics.get("rows"))
+
+
+def with_interval(row: Mapping[str, Any], score: str) -> str:
+    """Write a score, with its confidence interval on a second line where there is one."""
+    low, high = row.get(f"{score}_low"), row.get(f"{score}_high")
+    interval = f"\n{number(low)}–{number(high)}" if is_number(low) and is_number(high) else ""
+    return number(row.get(score)) + interval
+
+
+def has_intervals(stages: Mapping[str, StageFacts]) -> bool:
+    """Tell whether any score has a confidence interval."""
+    return any(name.endswith("_low") for row in score_rows(stages) for name in row)
+
+
+def best_on_test(stages: Mapping[str, StageFacts]) -> str:
+    """Say what choosing the epoch on the test set would have shown, as some papers do; it chose nothing here."""
+    looks = [row for row in stages["joint"].monitor if is_number(row.get("mAP")) and is_number(row.get("epoch"))]
+    if not looks:
+        return ""
+    best = max(looks, key=lambda row: float(row["mAP"]))
+    return f"best_on_test: {best['mAP']:.1f} % mAP after epoch {int(best['epoch']) + 1} of joint training."
 
 
 def listed(value: object) -> list[Mapping[str, Any]]:

@@ -12,7 +12,7 @@ from infra.tracking.protocol import Tracker
 from stages.report import STAGE, ReportConfig
 from tests.stages.reporting.folders import METRICS, finished_stages
 
-VOID = {"meta", "img", "br", "link", "path", "use", "rect"}
+VOID = {"meta", "img", "input", "br", "link", "path", "use", "rect"}
 
 
 class Outline(HTMLParser):
@@ -76,7 +76,7 @@ def test_the_page_tells_the_scores_and_needs_nothing_beside_itself(tmp_path: Pat
         "0.604",
     ):
         assert cell in outline.cells, cell
-    for condition in ("camera ids used", "pre-training", "epoch", "data set", "seed"):
+    for condition in ("camera ids used", "pre-training", "epoch", "data set", "seeds"):
         assert condition in text
     assert "synthetic rendered-1" in outline.cells
     assert "Mean over 80 queries." in text
@@ -87,6 +87,26 @@ def test_the_page_tells_the_scores_and_needs_nothing_beside_itself(tmp_path: Pat
     assert outline.tags.count("img") == 5
     # retrieval, clusters, truth, losses and speed: 1 + 1 + 1 + 1 + 1, 3 + 1, 1 + 1 + 1 + 2 + 1
     assert outline.tags.count("svg") == 15
+
+
+def test_intervals_bodies_and_what_was_reused_are_told(tmp_path: Path) -> None:
+    rows = [{**row, "mAP_low": row["mAP"] - 3, "mAP_high": row["mAP"] + 3} for row in METRICS["rows"]]
+    inputs = finished_stages(tmp_path, metrics={**METRICS, "rows": rows})
+    counts = {"ok": 780, "no_person": 19, "unreadable": 1, "failed": 0}
+    (inputs["mesh"] / "summary.json").write_text(json.dumps({"num_images": 800, "status": counts}))
+    for name, directory in inputs.items():
+        marker = json.loads((directory / "stage.json").read_text())
+        marker["pipeline"] = "new" if name in ("joint", "evaluate") else "old"
+        (directory / "stage.json").write_text(json.dumps(marker))
+    document, outline = report(inputs, tmp_path / "report")
+    assert "42.1\n39.1–45.1" in outline.cells
+    assert "95 % confidence intervals" in document
+    assert outline.cells[(place := outline.cells.index("ok")) : place + 3] == ["ok", "780", "97.5 %"]
+    assert "failed" not in outline.cells
+    assert "2026-01-02 10:02, reused" in outline.cells, "identity"
+    assert "2026-01-02 10:05" in outline.cells, "joint"
+    assert "best_on_test" in document
+    assert outline.tags.count("input") == outline.tags.count("img"), "every picture can be enlarged"
 
 
 def test_only_the_best_scores_are_marked(tmp_path: Path) -> None:

@@ -55,3 +55,10 @@ def test_identifiers_of_two_pictures_differ() -> None:
 
 def test_the_note_says_first_and_last_value() -> None:
     assert spoken({"num_clusters": {3.0: 7.0, 0.0: 12.5}}) == "clusters from 12.5 to 7"
+
+
+def test_a_line_without_values_keeps_its_colour_free() -> None:
+    svg = draw("mAP", {"one": {}, "two": {0.0: 1.0, 1.0: 2.0}}, legend=False).svg
+    assert "var(--series-2)" in svg
+    assert "var(--series-1)" not in svg
+    assert ">two</text>" not in svg

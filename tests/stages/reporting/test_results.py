@@ -2,7 +2,16 @@ from pathlib import Path
 from typing import Any
 
 from stages.reporting.facts import StageFacts, read_facts
-from stages.reporting.results import cluster_table, encoder_table, headline, number, query_note
+from stages.reporting.results import (
+    best_on_test,
+    cluster_table,
+    encoder_table,
+    has_intervals,
+    headline,
+    number,
+    query_note,
+    with_interval,
+)
 from tests.stages.reporting.folders import METRICS, finished_stages
 
 
@@ -18,7 +27,7 @@ def test_scores_and_their_conditions_stand_in_one_row(tmp_path: Path) -> None:
     assert row == {
         "encoder": "identity warm-up", "mAP": "36.8", "rank-1": "45.0", "rank-5": "66.0", "rank-10": "75.0",
         "rank-20": "83.0", "mINP": "11.9", "camera ids used": "no", "pre-training": "none", "epoch": "last (12)",
-        "data set": "synthetic rendered-1", "seed": "3",
+        "data set": "synthetic rendered-1", "seeds": "1 (seed 3)",
     }  # fmt: skip
     assert table.best == {(2, column) for column in range(1, 7)}
 
@@ -55,3 +64,23 @@ def test_agreement_is_a_dash_without_truth(tmp_path: Path) -> None:
 
 def test_numbers_that_are_none() -> None:
     assert [number(value) for value in (float("nan"), None, True, 0, 12.34)] == ["–", "–", "–", "0.0", "12.3"]
+
+
+def test_an_interval_stands_below_its_score(tmp_path: Path) -> None:
+    row = {"mAP": 41.26, "mAP_low": 38.04, "mAP_high": 44.0, "rank1": 50.0}
+    assert with_interval(row, "mAP") == "41.3\n38.0–44.0"
+    assert with_interval(row, "rank1") == "50.0"
+    assert has_intervals(stages(tmp_path, rows=[row]))
+
+
+def test_re_ranking_holds_under_the_conditions_of_its_encoder(tmp_path: Path) -> None:
+    table = encoder_table(stages(tmp_path, rows=[{"encoder": "joint + re-ranking", "mAP": 50.0}]))
+    assert table is not None
+    assert dict(zip(table.head, table.rows[0], strict=True))["epoch"] == "last (6)"
+
+
+def test_the_best_epoch_goes_by_its_own_name(tmp_path: Path) -> None:
+    facts = stages(tmp_path)
+    assert best_on_test(facts) == "best_on_test: 25.4 % mAP after epoch 6 of joint training."
+    assert best_on_test({**facts, "joint": facts["data"]}) == ""
+    assert not has_intervals(facts)
