@@ -40,7 +40,8 @@ class Outcome:
         """Headline numbers under names that stay the same from run to run."""
         found: dict[str, Any] = {}
         for row in self.rows():
-            found |= {f"{key}/{row['encoder']}": row.get(key) for key in ("mAP", "rank1", "rank5", "rank10", "mINP")}
+            encoder = row["encoder"].replace(" + ", "-")  # MLflow takes no plus sign
+            found |= {f"{key}/{encoder}": row.get(key) for key in ("mAP", "rank1", "rank5", "rank10", "mINP")}
         for row in self.clusters():
             found |= {f"{key}/{row['stage']}": row.get(key) for key in ("num_clusters", "num_outliers", "ari", "nmi")}
         return {name: float(value) for name, value in found.items() if isinstance(value, (int, float))}

@@ -1,8 +1,9 @@
 """Embedding many picture files with trained weights, spread over the machine."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 
@@ -12,18 +13,48 @@ _SHARD = 512  # images; fixed, so that the result does not depend on the number 
 _BATCH = 128
 
 
+class Embedded(NamedTuple):
+    """Embeddings of the files that could be read.
+
+    Attributes:
+        features: L2-normalised, (M, D) float32; (0, 0) when nothing could be read.
+        rows: Position of each among the files, (M,) int64, rising.
+        problems: Position of every other file, and why it was passed over.
+    """
+
+    features: np.ndarray
+    rows: np.ndarray
+    problems: dict[int, str]
+
+
+class _Resources(TypedDict):
+    sizes: list[int]
+    cpus: float
+    gpus: float
+
+
 @dataclass(frozen=True)
 class _Shard:
     weights: Path
     paths: tuple[Path, ...]
     size: tuple[int, int]
     on_gpu: bool
+    num_threads: int
+    flip: bool
+    mixed_precision: bool
 
 
 def embed_images(
-    weights: Path, paths: Sequence[Path], size: tuple[int, int], compute: Compute, *, description: str
+    weights: Path,
+    paths: Sequence[Path],
+    size: tuple[int, int],
+    compute: Compute,
+    *,
+    description: str,
+    flip: bool = False,
+    mixed_precision: bool = False,
 ) -> np.ndarray:
-    """Embed picture files.
+    """Embed picture files that are known to be readable.
 
     Args:
         weights: Identity encoder as a training stage wrote it.
@@ -31,22 +62,73 @@ def embed_images(
         size: Height and width in pixels.
         compute: Runs the shards, on GPUs where there are any.
         description: Shown beside the progress bar.
+        flip: Add the embeddings of the mirrored images.
+        mixed_precision: Compute in 16 bits on GPUs.
 
     Returns:
         L2-normalised embeddings, (N, D) float32.
     """
-    on_gpu = compute.num_gpus > 0
-    shards = [
-        _Shard(weights, tuple(paths[start : start + _SHARD]), size, on_gpu) for start in range(0, len(paths), _SHARD)
-    ]
-    blocks = compute.map_shards(
-        _embed_shard,
-        shards,
-        description=description,
-        sizes=[len(shard.paths) for shard in shards],
-        gpus=1 if on_gpu else 0,
-    )
+    shards = _shards(weights, paths, size, compute, flip=flip, mixed_precision=mixed_precision)
+    blocks = compute.map_shards(_embed_shard, shards, description=description, **_resources(shards, compute))
     return np.concatenate(blocks)
+
+
+def embed_readable(
+    weights: Path,
+    paths: Sequence[Path],
+    size: tuple[int, int],
+    compute: Compute,
+    *,
+    description: str,
+    flip: bool = False,
+    mixed_precision: bool = False,
+) -> Embedded:
+    """Embed picture files of any origin: those that cannot be read are passed over.
+
+    Args:
+        weights: As for ``embed_images``.
+        paths: Picture files.
+        size: Height and width in pixels.
+        compute: As for ``embed_images``.
+        description: Shown beside the progress bar.
+        flip: As for ``embed_images``.
+        mixed_precision: As for ``embed_images``.
+
+    Returns:
+        Embeddings of the others, and what was wrong with these.
+    """
+    shards = _shards(weights, paths, size, compute, flip=flip, mixed_precision=mixed_precision)
+    found = compute.map_shards(_embed_readable_shard, shards, description=description, **_resources(shards, compute))
+    blocks, rows, problems = [], [], {}
+    for index, (features, readable, problem_of) in enumerate(found):
+        if len(readable):
+            blocks.append(features)
+        rows.append(index * _SHARD + readable)
+        problems |= {index * _SHARD + row: problem for row, problem in problem_of.items()}
+    features = np.concatenate(blocks) if blocks else np.empty((0, 0), np.float32)
+    return Embedded(features, np.concatenate(rows), problems)
+
+
+def _shards(
+    weights: Path, paths: Sequence[Path], size: tuple[int, int], compute: Compute, *, flip: bool, mixed_precision: bool
+) -> list[_Shard]:
+    on_gpu = compute.num_gpus > 0
+    threads = _cpus(compute)
+    parts = [tuple(paths[start : start + _SHARD]) for start in range(0, len(paths), _SHARD)]
+    return [_Shard(weights, part, size, on_gpu, threads, flip, mixed_precision) for part in parts]
+
+
+def _cpus(compute: Compute) -> int:
+    """One CPU a shard; on a GPU, its share of the CPUs, to decode as fast as it embeds."""
+    return max(1, compute.num_cpus // compute.num_gpus) if compute.num_gpus else 1
+
+
+def _resources(shards: Sequence[_Shard], compute: Compute) -> _Resources:
+    return {
+        "sizes": [len(shard.paths) for shard in shards],
+        "cpus": _cpus(compute),
+        "gpus": 1 if compute.num_gpus else 0,
+    }
 
 
 def _embed_shard(shard: _Shard) -> np.ndarray:
@@ -55,7 +137,27 @@ def _embed_shard(shard: _Shard) -> np.ndarray:
     from reid_core.models.weights import load_identity
 
     device = "cuda" if shard.on_gpu else "cpu"
-    encoder = load_identity(shard.weights).to(device)
-    features = embed_files(encoder, shard.paths, size=shard.size, batch_size=_BATCH, device=device)
+    features = embed_files(
+        load_identity(shard.weights).to(device),
+        shard.paths,
+        size=shard.size,
+        batch_size=_BATCH,
+        device=device,
+        num_threads=shard.num_threads,
+        flip=shard.flip,
+        mixed_precision=shard.mixed_precision,
+    )
     result: np.ndarray = features.numpy()
     return result
+
+
+def _embed_readable_shard(shard: _Shard) -> tuple[np.ndarray, np.ndarray, dict[int, str]]:
+    from reid_core.data.verify import verify_image
+
+    verdicts = [verify_image(path) for path in shard.paths]
+    problems = {row: verdict.problem for row, verdict in enumerate(verdicts) if verdict.problem}
+    readable = np.array([row for row in range(len(verdicts)) if row not in problems], dtype=np.int64)
+    if not len(readable):
+        return np.empty((0, 0), np.float32), readable, problems
+    paths = tuple(shard.paths[row] for row in readable)
+    return _embed_shard(replace(shard, paths=paths)), readable, problems

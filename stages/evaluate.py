@@ -15,8 +15,11 @@ from infra.compute.protocol import Compute
 from infra.tracking.protocol import Tracker
 from reid_core.data.manifest import Manifest, read_manifest
 from reid_core.evaluation.agreement import agreement
+from reid_core.evaluation.bootstrap import bootstrap_means
 from reid_core.evaluation.ranked_lists import RankedLists, ranked_lists
-from reid_core.evaluation.ranking import Ranking, Side, evaluate_ranking
+from reid_core.evaluation.ranking import Ranking, Side, evaluate_ranking, measure
+from reid_core.evaluation.rerank import reranked_blocks
+from reid_core.seeds import derive_seed
 from stages.clustering import read_pseudo_labels
 from stages.embedding import embed_images
 from stages.evaluation_pictures import draw_lists
@@ -34,9 +37,18 @@ _ENCODERS = (
 class EvaluateConfig(StageConfig):
     """Retrieval of the test people."""
 
+    flip: bool = Field(False, description="Add the embedding of the mirrored image at test, as some peers do (ours).")
+    mixed_precision: bool = Field(True, description="Embed in 16 bits on a GPU; a CPU always uses 32 (ours).")
+    rerank: bool = Field(False, description="Add rows with k-reciprocal re-ranking (Zhong et al., CVPR 2017).")
+    rerank_k1: int = Field(20, ge=1, le=1000, description="Neighbours of a reciprocal list, in images (Zhong et al.).")
+    rerank_k2: int = Field(6, ge=1, le=1000, description="List entries that are averaged; 1 = off (Zhong et al.).")
+    rerank_weight: float = Field(0.3, ge=0, le=1, description="Share of the original distance (Zhong et al.).")
+    num_bootstrap_samples: int = Field(
+        1000, ge=100, le=100_000, description="Draws of the queries behind each 95 % confidence interval (ours)."
+    )
     list_length: int = Field(10, ge=1, le=100, description="Gallery images of a ranked list (ours).")
     num_queries_shown: int = Field(8, ge=1, le=100, description="Queries of each picture of ranked lists (ours).")
-    seed: int = Field(0, ge=0, lt=2**31, description="Draws the random queries of the pictures.")
+    seed: int = Field(0, ge=0, lt=2**31, description="Of the queries drawn for pictures and intervals.")
 
 
 def run(config: EvaluateConfig, inputs: Mapping[str, Path], out_dir: Path, compute: Compute, tracker: Tracker) -> None:
@@ -46,17 +58,21 @@ def run(config: EvaluateConfig, inputs: Mapping[str, Path], out_dir: Path, compu
         "dataset": manifest.info["dataset"],
         "version": manifest.info["version"],
         "rows": [],
+        "camera_pairs": [],
         "clusters": _clusters(manifest, inputs),
         "skipped": why_skipped(manifest),
     }
     if metrics["skipped"] is None:
         tables = []
         for name, stage, file in _ENCODERS:
-            query, gallery = _embed_sides(manifest, inputs[stage] / file, compute, name)
+            query, gallery = _embed_sides(config, manifest, inputs[stage] / file, compute, name)
             ranking = evaluate_ranking(query, gallery)
             lists = ranked_lists(query, gallery, length=config.list_length)
-            metrics["rows"].append(_row(name, ranking))
+            metrics["rows"].append(_row(config, name, ranking))
+            metrics["camera_pairs"] += _camera_pairs(name, ranking)
             tables.append(_rankings_table(name, manifest, ranking, lists))
+            if config.rerank and name != "untrained":
+                metrics["rows"].append(_row(config, f"{name} + re-ranking", _reranked(config, query, gallery)))
         pq.write_table(pa.concat_tables(tables), out_dir / "rankings.parquet")
         draw_lists(
             manifest,
@@ -70,7 +86,7 @@ def run(config: EvaluateConfig, inputs: Mapping[str, Path], out_dir: Path, compu
     _summarise(metrics, out_dir, tracker)
 
 
-STAGE = Stage("evaluate", 1, EvaluateConfig, ("data", "identity", "cluster", "joint"), run)
+STAGE = Stage("evaluate", 2, EvaluateConfig, ("data", "identity", "cluster", "joint"), run)
 
 
 def why_skipped(manifest: Manifest) -> str | None:
@@ -83,25 +99,64 @@ def why_skipped(manifest: Manifest) -> str | None:
     return "Evaluation was skipped: the names of the query and gallery images do not say person and camera."
 
 
-def _embed_sides(manifest: Manifest, weights: Path, compute: Compute, name: str) -> tuple[Side, Side]:
+def _embed_sides(
+    config: EvaluateConfig, manifest: Manifest, weights: Path, compute: Compute, name: str
+) -> tuple[Side, Side]:
     height, width = manifest.info["image_size"]
     query, gallery = manifest.split("query"), manifest.split("gallery")
-    paths = [*image_paths(query), *image_paths(gallery)]
-    features = torch.from_numpy(
-        embed_images(weights, paths, (height, width), compute, description=f"Embedding test images, {name}")
+    features = embed_images(
+        weights,
+        [*image_paths(query), *image_paths(gallery)],
+        (height, width),
+        compute,
+        description=f"Embedding test images, {name}",
+        flip=config.flip,
+        mixed_precision=config.mixed_precision,
     )
-    return labelled_side(query, features[: len(query)]), labelled_side(gallery, features[len(query) :])
+    found = torch.from_numpy(features)
+    return labelled_side(query, found[: len(query)]), labelled_side(gallery, found[len(query) :])
 
 
-def _row(name: str, ranking: Ranking) -> dict[str, Any]:
+def _reranked(config: EvaluateConfig, query: Side, gallery: Side) -> Ranking:
+    settings = {"k1": config.rerank_k1, "k2": config.rerank_k2}
+    blocks = reranked_blocks(query.features, gallery.features, **settings, weight=config.rerank_weight)
+    return measure(blocks, query, gallery)
+
+
+def _row(config: EvaluateConfig, name: str, ranking: Ranking) -> dict[str, Any]:
+    counted = np.isfinite(ranking.average_precision)
+    values = np.stack([ranking.average_precision[counted], ranking.first_match[counted] <= 1], axis=1)
+    low, high = bootstrap_means(
+        100 * values,
+        num_samples=config.num_bootstrap_samples,
+        seed=derive_seed(config.seed, "evaluate", "bootstrap"),
+    )
     return {
         "encoder": name,
         "mAP": 100 * ranking.mean_ap,
         **{f"rank{rank}": 100 * share for rank, share in ranking.cmc.items()},
         "mINP": 100 * ranking.mean_inp,
+        "mAP_low": float(low[0]),
+        "mAP_high": float(high[0]),
+        "rank1_low": float(low[1]),
+        "rank1_high": float(high[1]),
         "num_queries": ranking.num_queries,
         "skipped_queries": ranking.num_skipped,
     }
+
+
+def _camera_pairs(name: str, ranking: Ranking) -> list[dict[str, Any]]:
+    return [
+        {
+            "encoder": name,
+            "query_camera": pair.query_camera,
+            "gallery_camera": pair.gallery_camera,
+            "mAP": 100 * pair.mean_ap,
+            "rank1": 100 * pair.rank1,
+            "num_queries": pair.num_queries,
+        }
+        for pair in ranking.camera_pairs
+    ]
 
 
 def _clusters(manifest: Manifest, inputs: Mapping[str, Path]) -> list[dict[str, Any]]:
@@ -148,7 +203,8 @@ def _rankings_table(name: str, manifest: Manifest, ranking: Ranking, lists: Rank
 def _summarise(metrics: Mapping[str, Any], out_dir: Path, tracker: Tracker) -> None:
     summary: dict[str, Any] = {}
     for row in metrics["rows"]:
-        summary |= {f"{row['encoder']}/{name}": value for name, value in row.items() if name != "encoder"}
+        encoder = row["encoder"].replace(" + ", "-")  # MLflow takes no plus sign
+        summary |= {f"{encoder}/{name}": value for name, value in row.items() if name != "encoder"}
     for row in metrics["clusters"]:
         found = {name: value for name, value in row.items() if name != "stage" and value is not None}
         summary |= {f"{row['stage']}/{name}": value for name, value in found.items()}

@@ -1,8 +1,8 @@
 """mAP, CMC and mINP of a retrieval, computed in blocks of queries: the whole distance matrix never exists.
 
 Protocol of Market-1501 (Zheng et al., ICCV 2015): for each query, gallery images of the same person seen by the same
-camera are left out, and so is junk (person -1: nobody, or half a person); distractors stay; queries without a true match
-are skipped and counted. mINP is that of Ye et al., "Deep learning for person re-identification" (TPAMI 2021).
+camera are left out, and so is junk (person -1: nobody, or half a person); distractors stay; queries without a true
+match are skipped and counted. mINP is that of Ye et al., "Deep learning for person re-identification" (TPAMI 2021).
 
 Q: queries, G: gallery images, D: feature size, B: queries of a block, C: cameras.
 """

@@ -23,7 +23,9 @@ def compute() -> Iterator[LocalCompute]:
     local.close()
 
 
-def _evaluate(root: Path, tmp_path: Path, compute: LocalCompute) -> tuple[Path, RecordingTracker]:
+def _evaluate(
+    root: Path, tmp_path: Path, compute: LocalCompute, **switches: bool | int
+) -> tuple[Path, RecordingTracker]:
     """Evaluate random encoders; the identity stage's and the cluster stage's output stand in for the joint one's."""
     inputs = prepare(root, tmp_path, compute)
     inputs["cluster"] = tmp_path / "cluster"
@@ -36,7 +38,8 @@ def _evaluate(root: Path, tmp_path: Path, compute: LocalCompute) -> tuple[Path, 
     (inputs["joint"] / "pseudo_labels").symlink_to(inputs["cluster"] / "pseudo_labels")
     out_dir, tracker = tmp_path / "evaluate", RecordingTracker()
     out_dir.mkdir()
-    run(EvaluateConfig(list_length=3, num_queries_shown=2), inputs, out_dir, compute, tracker)
+    settings = {"list_length": 3, "num_queries_shown": 2, "num_bootstrap_samples": 100, **switches}
+    run(EvaluateConfig.model_validate(settings), inputs, out_dir, compute, tracker)
     return out_dir, tracker
 
 
@@ -47,14 +50,20 @@ def test_rows_rankings_and_pictures(tmp_path: Path, compute: LocalCompute) -> No
     assert [row["encoder"] for row in metrics["rows"]] == ["untrained", "identity", "joint"]
     for row in metrics["rows"]:
         assert set(row) == {
-            *("encoder", "mAP", "rank1", "rank5", "rank10", "rank20", "mINP", "num_queries", "skipped_queries")
+            *("encoder", "mAP", "rank1", "rank5", "rank10", "rank20", "mINP", "num_queries", "skipped_queries"),
+            *("mAP_low", "mAP_high", "rank1_low", "rank1_high"),
         }
+        assert row["mAP_low"] <= row["mAP"] <= row["mAP_high"]
+        assert row["rank1_low"] <= row["rank1"] <= row["rank1_high"]
         assert 0 < row["mAP"] <= 100
         assert row["num_queries"] == 8
     identity, joint = ({k: v for k, v in row.items() if k != "encoder"} for row in metrics["rows"][1:])
     assert identity == joint, "the same weights give the same row"
     assert [row["stage"] for row in metrics["clusters"]] == ["cluster", "joint"]
     assert -1 <= metrics["clusters"][0]["ari"] <= 1
+    pairs = [(p["encoder"], p["query_camera"], p["gallery_camera"]) for p in metrics["camera_pairs"]]
+    assert pairs == [(name, *pair) for name in ("untrained", "identity", "joint") for pair in ((0, 1), (1, 0))]
+    assert sum(pair["num_queries"] for pair in metrics["camera_pairs"]) == 3 * 8
     rankings = pq.read_table(out_dir / "rankings.parquet").to_pylist()
     assert len(rankings) == 3 * 8 * 3
     assert rankings[0]["query_id"] == "query-000000"
@@ -64,6 +73,17 @@ def test_rows_rankings_and_pictures(tmp_path: Path, compute: LocalCompute) -> No
     summary = json.loads((out_dir / "summary.json").read_text())
     assert summary["joint/mAP"] == metrics["rows"][2]["mAP"]
     assert tracker.metrics[0][1]["joint/mAP"] == summary["joint/mAP"]
+
+
+def test_re_ranking_and_flip_are_switches(tmp_path: Path, compute: LocalCompute) -> None:
+    root = write_people(tmp_path / "people")
+    out_dir, tracker = _evaluate(root, tmp_path, compute, rerank=True, rerank_k1=4, flip=True)
+    rows = json.loads((out_dir / "metrics.json").read_text())["rows"]
+    names = ["untrained", "identity", "identity + re-ranking", "joint", "joint + re-ranking"]
+    assert [row["encoder"] for row in rows] == names
+    assert all(set(row) == set(rows[0]) for row in rows)
+    assert rows[2] == {**rows[4], "encoder": "identity + re-ranking"}, "the same weights give the same row"
+    assert tracker.metrics[0][1]["joint-re-ranking/mAP"] == rows[4]["mAP"]
 
 
 def test_without_identities_one_sentence_says_why(tmp_path: Path, compute: LocalCompute) -> None:

@@ -6,7 +6,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from reid_core.data.images import load_images
+from reid_core.data.images import as_float, load_images
+from reid_core.errors import UserError
 from reid_core.evaluation.embed import embed, embed_files
 
 
@@ -77,3 +78,31 @@ def test_refuses_nothing(encoder: _Encoder) -> None:
         embed(encoder, _images(0), batch_size=2, device="cpu")
     with pytest.raises(AssertionError, match="no image"):
         embed_files(encoder, [], size=(8, 4), batch_size=2, device="cpu")
+
+
+def test_flip_makes_an_image_and_its_mirror_the_same(encoder: _Encoder) -> None:
+    images = _images(4)
+    found = embed(encoder, images, batch_size=2, device="cpu", flip=True)
+    torch.testing.assert_close(embed(encoder, images.flip(-1), batch_size=3, device="cpu", flip=True), found)
+    encoder.eval()
+    both = encoder(as_float(images)).embedding + encoder(as_float(images.flip(-1))).embedding
+    torch.testing.assert_close(found, torch.nn.functional.normalize(both.detach(), dim=1))
+
+
+def test_a_cpu_always_computes_in_full_precision(encoder: _Encoder) -> None:
+    plain = embed(encoder, _images(3), batch_size=3, device="cpu")
+    assert torch.equal(embed(encoder, _images(3), batch_size=3, device="cpu", mixed_precision=True), plain)
+
+
+@pytest.mark.gpu
+def test_mixed_precision_stays_close_on_a_gpu(encoder: _Encoder) -> None:
+    encoder.cuda()
+    plain = embed(encoder, _images(8), batch_size=8, device="cuda")
+    lower = embed(encoder, _images(8), batch_size=8, device="cuda", mixed_precision=True)
+    torch.testing.assert_close(lower, plain, atol=5e-3, rtol=0)
+
+
+def test_a_broken_file_is_named_also_by_the_thread_that_reads_ahead(encoder: _Encoder, tmp_path: Path) -> None:
+    (tmp_path / "text.png").write_text("no picture")
+    with pytest.raises(UserError, match=r"text\.png was a readable picture"):
+        embed_files(encoder, [tmp_path / "text.png"], size=(8, 6), batch_size=2, device="cpu", num_threads=2)
