@@ -4,7 +4,7 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
-from reid_core.clustering.jaccard import SparseRows
+from reid_core.clustering.sparse import SparseRows
 
 
 def dbscan(graph: SparseRows, *, eps: float, min_samples: int) -> np.ndarray:

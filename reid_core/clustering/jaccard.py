@@ -7,27 +7,13 @@ on the number of threads, and d(i, j) equals d(j, i) to the bit.
 N: images, D: feature size, k: length of the neighbour lists.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 from numba import njit, prange
-from scipy.sparse import csr_array
+
+from reid_core.clustering.pairs import near_pairs
+from reid_core.clustering.sparse import SparseRows, allocate
 
 _CHUNK = 256  # rows of one parallel task; each task owns scratch arrays of N entries
-
-
-class SparseRows(NamedTuple):
-    """Rows of a sparse N x N array; columns of a row rise.
-
-    Attributes:
-        indptr: Row i lies in ``indices[indptr[i]:indptr[i + 1]]``, (N + 1,) int64.
-        indices: Columns, int32.
-        values: Entries, float32.
-    """
-
-    indptr: np.ndarray
-    indices: np.ndarray
-    values: np.ndarray
 
 
 def jaccard_graph(features: np.ndarray, neighbours: np.ndarray, *, k1: int, k2: int, eps: float) -> SparseRows:
@@ -51,25 +37,15 @@ def jaccard_graph(features: np.ndarray, neighbours: np.ndarray, *, k1: int, k2: 
     full = _reciprocal(neighbours, full_length)
     half = _reciprocal(neighbours, half_length)
 
-    weights = _allocate(_grown_counts(neighbours, full, half))
+    weights = allocate(_grown_counts(neighbours, full, half))
     _fill_weights(np.ascontiguousarray(features, dtype=np.float32), neighbours, full, half, *weights)
     if k2 > 1:
         nearest = np.ascontiguousarray(neighbours[:, : min(k2, full_length)])
-        expanded = _allocate(_expanded_counts(nearest, weights.indptr, weights.indices))
+        expanded = allocate(_expanded_counts(nearest, weights.indptr, weights.indices))
         _fill_expanded(nearest, *weights, *expanded)
         weights = expanded
 
-    columns = csr_array((weights.values, weights.indices, weights.indptr), shape=(num_images, num_images)).tocsc()
-    by_column = (columns.indptr.astype(np.int64), columns.indices.astype(np.int32), columns.data)
-    graph = _allocate(_close_counts(*weights, *by_column, eps))
-    _fill_close(*weights, *by_column, eps, *graph)
-    return graph
-
-
-def _allocate(counts: np.ndarray) -> SparseRows:
-    indptr = np.zeros(len(counts) + 1, dtype=np.int64)
-    np.cumsum(counts, out=indptr[1:])
-    return SparseRows(indptr, np.empty(indptr[-1], dtype=np.int32), np.empty(indptr[-1], dtype=np.float32))
+    return near_pairs(weights, eps=eps)
 
 
 @njit(cache=True, parallel=True)
@@ -196,63 +172,3 @@ def _fill_expanded(nearest, indptr, indices, values, new_indptr, new_indices, ne
             new_indices[new_indptr[i] : end] = np.sort(new_indices[new_indptr[i] : end])
             for p in range(new_indptr[i], end):
                 new_values[p] = total[new_indices[p]] / nearest.shape[1]
-
-
-@njit(cache=True)
-def _distances(i, indptr, indices, values, colptr, rows, entries, eps, shared, touched, close):  # type: ignore[no-untyped-def]
-    """Write the images within ``eps`` of i, unsorted, into ``close`` and return their number.
-
-    ``shared`` (N,) is all zero on entry and exit but for the entries of ``close``, which hold the distances.
-    """
-    num_touched = 0
-    for p in range(indptr[i], indptr[i + 1]):
-        column = indices[p]
-        for q in range(colptr[column], colptr[column + 1]):
-            j = rows[q]
-            if shared[j] == 0.0:
-                touched[num_touched] = j
-                num_touched += 1
-            shared[j] += min(values[p], entries[q])
-    num_close = 0
-    for t in range(num_touched):
-        j = touched[t]
-        distance = np.float32(max(0.0, 1.0 - shared[j] / (2.0 - shared[j])))
-        if j == i:
-            distance = np.float32(0.0)
-        shared[j] = 0.0
-        if distance <= eps:
-            shared[j] = distance
-            close[num_close] = j
-            num_close += 1
-    return num_close
-
-
-@njit(cache=True, parallel=True)
-def _close_counts(indptr, indices, values, colptr, rows, entries, eps):  # type: ignore[no-untyped-def]
-    num_images = len(indptr) - 1
-    counts = np.zeros(num_images, dtype=np.int64)
-    for chunk in prange((num_images + _CHUNK - 1) // _CHUNK):
-        shared = np.zeros(num_images, dtype=np.float64)
-        touched = np.empty(num_images, dtype=np.int32)
-        close = np.empty(num_images, dtype=np.int32)
-        for i in range(chunk * _CHUNK, min((chunk + 1) * _CHUNK, num_images)):
-            counts[i] = _distances(i, indptr, indices, values, colptr, rows, entries, eps, shared, touched, close)
-            for t in range(counts[i]):
-                shared[close[t]] = 0.0
-    return counts
-
-
-@njit(cache=True, parallel=True)
-def _fill_close(indptr, indices, values, colptr, rows, entries, eps, out_indptr, out_indices, out_values):  # type: ignore[no-untyped-def]
-    num_images = len(indptr) - 1
-    for chunk in prange((num_images + _CHUNK - 1) // _CHUNK):
-        shared = np.zeros(num_images, dtype=np.float64)
-        touched = np.empty(num_images, dtype=np.int32)
-        close = np.empty(num_images, dtype=np.int32)
-        for i in range(chunk * _CHUNK, min((chunk + 1) * _CHUNK, num_images)):
-            size = _distances(i, indptr, indices, values, colptr, rows, entries, eps, shared, touched, close)
-            sorted_close = np.sort(close[:size])
-            for t in range(size):
-                out_indices[out_indptr[i] + t] = sorted_close[t]
-                out_values[out_indptr[i] + t] = shared[sorted_close[t]]
-                shared[sorted_close[t]] = 0.0

@@ -5,11 +5,12 @@ from typing import NamedTuple
 import numpy as np
 
 from reid_core.clustering.dbscan import dbscan
-from reid_core.clustering.jaccard import SparseRows, jaccard_graph
+from reid_core.clustering.jaccard import jaccard_graph
 from reid_core.clustering.leiden import leiden, number_by_first
 from reid_core.clustering.quality import silhouette
 from reid_core.clustering.reliability import reliable_images
 from reid_core.clustering.settings import LabelSettings
+from reid_core.clustering.sparse import SparseRows
 
 _STEP = 0.05
 _WIDEST = 0.95

@@ -3,7 +3,9 @@
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from reid_core.clustering.jaccard import SparseRows
+from reid_core.clustering.sparse import SparseRows
+
+_TOLERANCE = 1e-6  # least gain of modularity for another round; the library's own stops early on large graphs
 
 
 def leiden(graph: SparseRows, *, eps: float, min_samples: int, resolution: float = 1.0) -> np.ndarray:
@@ -30,7 +32,8 @@ def leiden(graph: SparseRows, *, eps: float, min_samples: int, resolution: float
 
     weights = 1.0 - graph.values[linked].astype(np.float64)
     links = csr_matrix((weights, (rows[linked], graph.indices[linked])), shape=(num_images, num_images))
-    community = Leiden(resolution=resolution, random_state=0).fit_predict(links)
+    search = Leiden(resolution=resolution, tol_optimization=_TOLERANCE, tol_aggregation=_TOLERANCE, random_state=0)
+    community = search.fit_predict(links)
     return number_by_first(community, np.bincount(community)[community] >= min_samples)
 
 

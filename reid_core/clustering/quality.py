@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.sparse import csr_array
 
-from reid_core.clustering.jaccard import SparseRows
+from reid_core.clustering.sparse import SparseRows
 
 
 def silhouette(graph: SparseRows, labels: np.ndarray, *, eps: float) -> float:

@@ -3,7 +3,8 @@ import pytest
 from sklearn.cluster import DBSCAN
 
 from reid_core.clustering.dbscan import dbscan
-from reid_core.clustering.jaccard import SparseRows, jaccard_graph
+from reid_core.clustering.jaccard import jaccard_graph
+from reid_core.clustering.sparse import SparseRows
 from tests.reid_core.clustering.cases import random_features, slow_neighbours
 from tests.reid_core.clustering.test_jaccard import dense
 
