@@ -56,12 +56,13 @@ class TrainContext(Protocol):
         """Directory of the newest whole checkpoint, or None at a fresh start."""
         ...
 
-    def save(self, name: str, write: Callable[[Path], None]) -> None:
+    def save(self, name: str, write: Callable[[Path], None], *, keep: int = 2) -> None:
         """Make an atomic checkpoint; called by every rank, written by rank 0.
 
         Args:
             name: Sorts like the training's progress, for example ``"epoch-0003"``.
             write: Fills the directory it is given.
+            keep: How many of the newest checkpoints stay.
         """
         ...
 
@@ -115,8 +116,18 @@ class Compute(Protocol):
         """
         ...
 
-    def start_workers(self, worker_class: type, num_workers: int, *, cpus: float = 1) -> Workers:
-        """Start a pool of ``worker_class()`` instances."""
+    def start_workers(self, worker_class: type, num_workers: int, *, cpus: float = 1, memory_bytes: int = 0) -> Workers:
+        """Start a pool of ``worker_class()`` instances.
+
+        Args:
+            worker_class: Called without arguments in every process.
+            num_workers: Processes, spread over the nodes.
+            cpus: Threads of each.
+            memory_bytes: What each will need at its peak; a cluster puts it where there is as much. 0 = unknown.
+
+        Returns:
+            The pool; a worker whose process or node is lost is replaced.
+        """
         ...
 
     def train(

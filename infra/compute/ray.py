@@ -10,12 +10,13 @@ from typing import Any, TypeVar
 
 from infra.compute.protocol import TrainContext, Workers
 from infra.compute.rank import MAX_RESTARTS, TrainJob, forget_user_error, raise_user_error, run_rank
-from infra.compute.ray_cluster import connect, disconnect, probe_address
+from infra.compute.ray_cluster import connect, disconnect, joins_cluster, probe_address
+from infra.compute.ray_demand import Demand, node_resources, wait_for
+from infra.compute.ray_nodes import check_nodes
 from infra.compute.ray_pool import call_shard, result_of, start_ray_pool
 from infra.messages import follow_messages
 from infra.progress import follow_file, progress_bar
 from infra.tracking.protocol import Tracker
-from reid_core.errors import UserError
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -44,6 +45,17 @@ class RayCompute:
     def check(self) -> None:
         """Refuse an address that does not answer; starts nothing."""
         probe_address()
+
+    def prepare(self, written: Path, read: Sequence[Path] = ()) -> None:
+        """Join the cluster that RAY_ADDRESS names, and refuse it where a node does not see the folders.
+
+        Args:
+            written: Home of the runs.
+            read: Data roots and files that are read where the work is done.
+        """
+        if joins_cluster():
+            _ = self._resources
+            check_nodes(written, tuple(read))
 
     @cached_property
     def _resources(self) -> "tuple[int, int, int]":
@@ -77,13 +89,16 @@ class RayCompute:
 
         task: Any = ray.remote(call_shard)
         call = task.options(num_cpus=cpus, num_gpus=gpus, max_retries=MAX_RESTARTS)
-        # Enough to keep every CPU busy; more would only fill the scheduler with a large data set's shards.
-        in_flight = max(2, 2 * int(self.num_cpus / cpus))
+        bundle = {"CPU": cpus, "GPU": gpus}
+        wait_for(Demand(f'"{description}"', bundle, advice="use nodes that have as many"), grows=joins_cluster())
         todo = list(reversed(range(len(shards))))
         running: dict[Any, int] = {}
         results: dict[int, R] = {}
         with progress_bar(description, sum(sizes), unit) as bar:
             while todo or running:
+                # Enough to keep every CPU busy; more would only fill the scheduler with a large data set's shards.
+                # Asked anew each time, because nodes come and go.
+                in_flight = max(2, int(2 * sum(node.get("CPU", 0) for node in node_resources()) / cpus))
                 while todo and len(running) < in_flight:
                     index = todo.pop()
                     running[call.remote(function, shards[index], max(1, int(cpus)))] = index
@@ -93,12 +108,15 @@ class RayCompute:
                 bar.show(sum(sizes[index] for index in results), {})
         return [results[index] for index in range(len(shards))]
 
-    def start_workers(self, worker_class: type, num_workers: int, *, cpus: float = 1) -> Workers:
+    def start_workers(self, worker_class: type, num_workers: int, *, cpus: float = 1, memory_bytes: int = 0) -> Workers:
         """Start a pool of ``worker_class()`` instances as Ray actors; see the protocol."""
-        # On one node nothing is reserved: training and clustering take turns on the same CPUs, and a reservation could
-        # leave none for the other. Over several nodes the reservation spreads the pool.
-        reserved = cpus if self._resources[2] > 1 else 0
-        workers, handles = start_ray_pool(worker_class, num_workers, threads=max(1, int(cpus)), reserved_cpus=reserved)
+        _ = self._resources  # joins the cluster
+        bundle = {"memory": memory_bytes} if joins_cluster() else {}
+        advice = "use nodes with more memory"
+        wait_for(Demand(f"the pool of {worker_class.__name__}", bundle, num_workers, advice), grows=joins_cluster())
+        workers, handles = start_ray_pool(
+            worker_class, num_workers, threads=max(1, int(cpus)), memory_bytes=int(bundle.get("memory", 0))
+        )
         self._handles.extend(handles)  # a named actor ends when its last handle is gone
         return workers
 
@@ -116,20 +134,20 @@ class RayCompute:
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         """Run a training loop on Ray Train ranks; see the protocol."""
-        have, what = (self.num_gpus, "GPU") if self.num_gpus else (self.num_cpus, "CPU")
-        if num_workers > have:
-            raise UserError(f"num_workers={num_workers} ranks want a {what} each, but there are {have}; lower it")
+        use_gpu = self.num_gpus > 0
+        advice = f"lower num_workers={num_workers} of the stage"
+        wait_for(Demand(description, _rank_resources(use_gpu), num_workers, advice), grows=joins_cluster())
         checkpoint_dir.mkdir(parents=True, exist_ok=True)
         forget_user_error(checkpoint_dir)
         deterministic = bool((settings or {}).get("deterministic", self._deterministic))
-        threads = max(1, self.num_cpus // num_workers)
+        threads = _threads(num_workers)
         job = TrainJob(loop, argument, num_workers, checkpoint_dir, tracker, workers, threads, deterministic)
         with (
             progress_bar(description, num_images, "images") as bar,
             follow_file(job.progress_path, bar),
             follow_messages(job.messages_path),
         ):
-            _fit(job, use_gpu=self.num_gpus > 0)
+            _fit(job, use_gpu=use_gpu)
         raise_user_error(checkpoint_dir)
 
     def close(self) -> None:
@@ -201,6 +219,12 @@ def _call_aside(function: Callable[[], object]) -> None:
         thread.join(_SECONDS_BETWEEN_LOOKS)
     if errors:
         raise errors[0]
+
+
+def _threads(num_workers: int) -> int:
+    """Return the threads of a rank: its share of all CPUs, and no more than the smallest node that computes has."""
+    cpus = [int(node["CPU"]) for node in node_resources() if node.get("CPU", 0) >= 1] or [1]
+    return max(1, min(sum(cpus) // num_workers, *cpus))
 
 
 def _rank_resources(use_gpu: bool) -> dict[str, float]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from infra.compute.guard import start_guard
 from infra.compute.machine import available_cpus, available_gpus
+from infra.compute.ray_code import shipped_code
 from reid_core.errors import UserError
 
 OBJECT_STORE_BYTES = 1 << 30
@@ -92,6 +93,11 @@ def probe_address() -> None:
         ) from error
 
 
+def joins_cluster() -> bool:
+    """Whether RAY_ADDRESS names a cluster that exists already; its nodes may come and go."""
+    return _address() is not None
+
+
 def _address() -> str | None:
     address = os.environ.get("RAY_ADDRESS", "").strip()
     return None if address in ("", "local") else address
@@ -143,7 +149,7 @@ def _join(address: str) -> None:
 
     probe_address()
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, runtime_env=shipped_code())
     except (ConnectionError, RuntimeError) as error:
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(

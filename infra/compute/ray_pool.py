@@ -3,7 +3,9 @@
 The workers' processes must not load torch (FAISS crashes beside it), so this module does not either.
 """
 
+import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -11,12 +13,16 @@ from typing import Any, TypeVar
 import numpy as np
 
 from infra.compute.machine import bound_threads
+from infra.compute.ray_errors import explained
 from reid_core.errors import UserError
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 _MAX_RESTARTS = 2
+# A call that meets an actor on its way to another node fails; it is made again this often, after a pause.
+_MAX_CALLS = 20
+_SECONDS_BETWEEN_CALLS = 1.0
 
 
 @dataclass(frozen=True)
@@ -42,14 +48,23 @@ class RayWorkers:
         idle, todo = [ray.get_actor(name) for name in self.names], list(reversed(range(len(tasks))))
         running: dict[Any, tuple[int, Any]] = {}
         results: dict[int, Any] = {}
+        calls: Counter[int] = Counter()
         while todo or running:
             while todo and idle:
                 index, actor = todo.pop(), idle.pop()
+                calls[index] += 1
                 running[actor.call.remote(method, reference, tasks[index])] = (index, actor)
             finished, _ = ray.wait(list(running), num_returns=1)
             for done in finished:
                 index, actor = running.pop(done)
-                results[index] = result_of(done)
+                try:
+                    results[index] = result_of(done)
+                except ray.exceptions.ActorUnavailableError:
+                    # Its node was lost, and the actor is being started on another one.
+                    if calls[index] >= _MAX_CALLS:
+                        raise
+                    todo.append(index)
+                    time.sleep(_SECONDS_BETWEEN_CALLS)
                 idle.append(actor)
         return [results[index] for index in range(len(tasks))]
 
@@ -65,7 +80,7 @@ class RayWorkers:
 
 
 def start_ray_pool(
-    worker_class: type, num_workers: int, *, threads: int, reserved_cpus: float
+    worker_class: type, num_workers: int, *, threads: int, memory_bytes: int = 0
 ) -> tuple[RayWorkers, list[Any]]:
     """Start the actors of a pool.
 
@@ -73,7 +88,7 @@ def start_ray_pool(
         worker_class: Called without arguments in every actor.
         num_workers: Actors.
         threads: Of each.
-        reserved_cpus: CPUs that Ray sets aside for each.
+        memory_bytes: Memory that Ray sets aside for each.
 
     Returns:
         The pool, and the handles that keep it alive.
@@ -87,16 +102,32 @@ def start_ray_pool(
     handles = [
         actor.options(
             name=name,
-            num_cpus=reserved_cpus,
+            # No CPU is set aside: training and clustering take turns on the same ones, and a reservation could leave
+            # none for the other, at the latest when a node is lost.
+            num_cpus=0,
+            memory=memory_bytes or None,
+            scheduling_strategy=place,
             max_restarts=_MAX_RESTARTS,
             max_task_retries=_MAX_RESTARTS,
             runtime_env=environment,
         ).remote(worker_class, threads)
-        for name in names
+        for name, place in zip(names, _places(num_workers), strict=True)
     ]
     for handle in handles:
         result_of(handle.ready.remote())
     return RayWorkers(names), handles
+
+
+def _places(count: int) -> list[Any]:
+    """Spread actors over the nodes that have CPUs; when a node is lost, its actors go wherever there is room."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    nodes = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    able = [str(node["NodeID"]) for node in nodes if node["Resources"].get("CPU", 0) >= 1]
+    if not able:
+        return ["DEFAULT"] * count
+    return [NodeAffinitySchedulingStrategy(able[i % len(able)], soft=True) for i in range(count)]
 
 
 def call_shard(function: Callable[[T], R], shard: T, threads: int) -> R:
@@ -115,6 +146,10 @@ def result_of(reference: Any) -> Any:
         cause = getattr(error, "cause", None)
         if isinstance(cause, (UserError, OSError)):
             raise cause from error
+        raise
+    except ray.exceptions.RayError as error:
+        if (sentence := explained(error)) is not None:
+            raise sentence from error
         raise
 
 

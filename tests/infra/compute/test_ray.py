@@ -26,7 +26,11 @@ def test_more_ranks_than_cpus_are_refused(tmp_path: Path, monkeypatch: pytest.Mo
     compute = RayCompute()
     vars(compute)["_resources"] = (2, 0, 1)  # CPUs, GPUs, nodes
     monkeypatch.setattr("infra.compute.ray.disconnect", lambda: None)
-    with pytest.raises(UserError, match="num_workers=3 ranks want a CPU each, but there are 2"):
+    monkeypatch.setattr("infra.compute.ray_demand.node_resources", lambda: [{"CPU": 2.0}])
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with pytest.raises(
+        UserError, match=r"^walking asks for 3 CPUs, the cluster has 2; lower num_workers=3 of the stage$"
+    ):
         compute.train(
             loops.walk,
             loops.Walk(tmp_path / "result"),

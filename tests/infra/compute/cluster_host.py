@@ -1,0 +1,54 @@
+"""A cluster of several Ray nodes on this machine, in a process of its own; driven through standard input.
+
+Arguments: a folder with a short path, and the CPUs of every node, the head first. Prints one JSON line when it is there
+and one after each command: ``add CPUS`` or ``remove NUMBER``.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from ray.cluster_utils import Cluster
+
+# So that a lost node is noticed within a second and not within fifteen.
+_WATCHFUL = {
+    "health_check_initial_delay_ms": 500,
+    "health_check_period_ms": 500,
+    "health_check_timeout_ms": 1000,
+    "health_check_failure_threshold": 3,
+}
+_STORE = 200 * 2**20
+
+
+def main(folder: str, cpus: list[int]) -> None:
+    """Start the nodes, obey, and end them all."""
+    head = {"num_cpus": cpus[0], "include_dashboard": False, "object_store_memory": _STORE, "temp_dir": folder}
+    cluster = Cluster(
+        initialize_head=True,
+        connect=False,
+        head_node_args={**head, "_system_config": _WATCHFUL},
+    )
+    nodes: list[Any] = [cluster.head_node]
+    nodes += [cluster.add_node(num_cpus=count, object_store_memory=_STORE) for count in cpus[1:]]
+    cluster.wait_for_nodes()
+    try:
+        _say(cluster, nodes)
+        for line in sys.stdin:
+            verb, number = line.split()
+            if verb == "add":
+                nodes.append(cluster.add_node(num_cpus=int(number), object_store_memory=_STORE))
+            else:
+                cluster.remove_node(nodes[int(number)], allow_graceful=False)
+            _say(cluster, nodes)
+    finally:
+        cluster.shutdown()  # type: ignore[no-untyped-call]
+
+
+def _say(cluster: Cluster, nodes: Sequence[Any]) -> None:
+    raylets = [node.all_processes["raylet"][0].process.pid for node in nodes if "raylet" in node.all_processes]
+    print(json.dumps({"address": cluster.address, "raylets": raylets}), flush=True)  # noqa: T201 - read by the test
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], [int(count) for count in sys.argv[2:]])
