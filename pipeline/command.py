@@ -89,11 +89,13 @@ def run_command(options: Options, console: Console) -> None:
     with _compute(options) as compute:
         dataset = str(getattr(first["data"], "dataset", "data"))
         store = RunStore(home, uri, dataset)
-        plans = {seed: (name, _plan(options, configs)) for seed, (name, configs) in resolved.items()}
+        plans = {seed: (name, plan_of(options, configs)) for seed, (name, configs) in resolved.items()}
         if options.dry_run:
             for seed, (name, plan) in plans.items():
                 _show_plan(console, plan, store, name, seed)
             return
+        if options.executor == "ray":
+            compute.prepare(home.root, _read_by_workers(first))
         outcomes = {seed: _run_one(plan, home, store, compute, name, seed) for seed, (name, plan) in plans.items()}
     for seed, outcome in outcomes.items():
         if seed is not None and len(outcomes) > 1:
@@ -129,7 +131,8 @@ def _given_dataset(file: Mapping[str, Any], overrides: list[tuple[str, Any]]) ->
     return dict(overrides).get("data.dataset", in_file)
 
 
-def _plan(options: Options, configs: Mapping[str, StageConfig]) -> Plan:
+def plan_of(options: Options, configs: Mapping[str, StageConfig]) -> Plan:
+    """Return what the options and the configuration of every stage ask to run."""
     models: Mapping[str, BaseModel] = configs
     return make_plan(
         STAGES,
@@ -142,8 +145,18 @@ def _plan(options: Options, configs: Mapping[str, StageConfig]) -> Plan:
     )
 
 
+def _read_by_workers(configs: Mapping[str, StageConfig]) -> list[Path]:
+    """Return the folders and files of the configuration that every node of a cluster must see."""
+    data: Any = configs["data"]
+    paths = [] if data.dataset == "synthetic" else [data.data_root or Path("data")]
+    weights = getattr(configs.get("identity"), "weights", "none")
+    if (path := Path(str(weights))).is_file():
+        paths.append(path)
+    return [path.absolute() for path in paths]
+
+
 @contextlib.contextmanager
-def _compute(options: Options) -> Iterator[Compute]:
+def _compute(options: Options) -> Iterator[Any]:
     """Return the chosen compute, checked and not started; ended with the block."""
     compute: Any
     if options.executor == "ray":
@@ -165,8 +178,22 @@ def _run_one(plan: Plan, home: Home, store: RunStore, compute: Compute, preset_n
     tags = {"preset": preset_name, **({"seed": str(seed)} if seed is not None else {})}
     if seed is not None:
         _log.info("pipeline with seed %d", seed)
-    stages = run_plan(plan, home, store, compute, tags=tags, headline=lambda found: read_outcome(found).numbers())
+    stages = run_plan(
+        plan,
+        home,
+        store,
+        compute,
+        tags=tags,
+        headline=lambda found: read_outcome(found).numbers(),
+        labels=lambda found: read_outcome(found).labels(),
+        name=name_of(store.experiment, preset_name, seed),
+    )
     return read_outcome(stages)
+
+
+def name_of(dataset: str, preset_name: str, seed: int | None) -> str:
+    """Return the name under which a pipeline is compared with others."""
+    return f"{dataset} {preset_name}" + (f" seed {seed}" if seed is not None else "")
 
 
 def _show_plan(console: Console, plan: Plan, store: RunStore, preset_name: str, seed: int | None) -> None:
