@@ -5,7 +5,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help venv pipeline ui test test-slow lint type format check clean-venv
+.PHONY: help venv pipeline tune ui test test-slow lint type format check clean-venv
 
 DATASET ?=
 DATA_ROOT ?=
@@ -13,6 +13,8 @@ PRESET ?=
 SEED ?=
 SEEDS ?=
 EXECUTOR ?=
+SEARCH ?= contrast
+TRIALS ?=
 ARGS ?=
 
 BIN := .venv/bin
@@ -24,6 +26,11 @@ PIPELINE_OPTIONS := \
 	$(if $(SEED),--seed "$(SEED)") \
 	$(if $(SEEDS),--seeds "$(SEEDS)") \
 	$(if $(EXECUTOR),--executor "$(EXECUTOR)")
+
+SEARCH_OPTIONS := \
+	$(if $(DATASET),--dataset "$(DATASET)") \
+	$(if $(DATA_ROOT),--data-root "$(DATA_ROOT)") \
+	$(if $(PRESET),--preset "$(PRESET)")
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -37,6 +44,9 @@ venv: ## create .venv, or do nothing when it is up to date
 
 pipeline: venv ## run the whole experiment and print the table of results
 	@$(BIN)/genvar pipeline $(PIPELINE_OPTIONS) $(ARGS)
+
+tune: venv ## search settings: SEARCH=contrast|clustering|generator or a YAML file, TRIALS=16
+	@$(BIN)/genvar tune $(SEARCH) $(if $(TRIALS),--trials "$(TRIALS)") $(SEARCH_OPTIONS) $(ARGS)
 
 ui: venv ## serve the MLflow page that compares runs
 	@$(BIN)/genvar ui $(ARGS)

@@ -4,8 +4,12 @@ import os
 
 import typer
 
+from pipeline.commands.compare import compare
+from pipeline.commands.data import data
 from pipeline.commands.pipeline import HELP as PIPELINE_HELP
 from pipeline.commands.pipeline import pipeline
+from pipeline.commands.tune import HELP as TUNE_HELP
+from pipeline.commands.tune import tune
 from pipeline.commands.ui import ui
 
 _HELP = """Unsupervised person re-identification with generated variance.
@@ -17,6 +21,9 @@ report of how well it does. Everything runs on rendered people too, so that the 
     genvar pipeline                                    rendered people, two CPU cores, about ten minutes
     genvar pipeline --dataset folder --data-root DIR   your own images
     genvar pipeline --dataset msmt17 --data-root DIR   a benchmark, with the published settings
+    genvar tune contrast                               search settings, without labels
+    genvar data check msmt17 --data-root DIR           what is there of a data set, and what is missing
+    genvar compare                                     finished runs side by side, seeds as mean and deviation
     genvar ui                                          compare runs in the browser
 """
 
@@ -25,6 +32,9 @@ app = typer.Typer(help=_HELP, no_args_is_help=True, add_completion=False, pretty
 
 # In the order of the help.
 app.command(help=PIPELINE_HELP)(pipeline)
+app.command(help=TUNE_HELP)(tune)
+app.command()(compare)
+app.add_typer(data, name="data")
 app.command()(ui)
 
 

@@ -175,6 +175,23 @@ class RunStore:
         self._client.update_run(run_id, status="RUNNING")
         return True
 
+    def reopen(self, run_id: str) -> bool:
+        """Open a run again, however it ended; False when the store does not know it."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            run = self._client.get_run(run_id)
+        except MlflowException:
+            return False
+        for key, value in _owner_tags().items():
+            self._client.set_tag(run_id, key, value)
+        self._client.update_run(run_id, status="RUNNING")
+        return bool(run.info.lifecycle_stage == "active")
+
+    def run_name(self, run_id: str) -> str:
+        """Return the name that a run was started with."""
+        return str(self._client.get_run(run_id).info.run_name)
+
     def tag(self, run_id: str, key: str, value: str) -> None:
         """Set a tag of a run."""
         self._client.set_tag(run_id, key, value)

@@ -1,0 +1,157 @@
+"""What a search found: its trials, the best of them, and the pictures that show which settings matter."""
+
+import json
+import math
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.search.objective import Objective
+from pipeline.search.space import Dimension
+from pipeline.search.trial import DONE, TrialRecord, read_record
+
+_MAP = "monitor/mAP"
+
+
+def read_trials(folder: Path, objective: Objective) -> list[TrialRecord]:
+    """Return the trials of a search: those that ran to the end first, the best at the top."""
+    records = [record for path in sorted((folder / "trials").glob("*.json")) if (record := read_record(path))]
+    sign = -1.0 if objective.mode == "max" else 1.0
+
+    def order(record: TrialRecord) -> tuple[bool, float]:
+        known = record.objective is not None and math.isfinite(record.objective)
+        return record.status != DONE, sign * record.objective if known and record.objective is not None else math.inf
+
+    return sorted(records, key=order)
+
+
+def best_trial(trials: Sequence[TrialRecord]) -> TrialRecord | None:
+    """Return the best trial that ran to the end."""
+    return trials[0] if trials and trials[0].status == DONE and trials[0].objective is not None else None
+
+
+def show_trials(console: Console, trials: Sequence[TrialRecord], objective: Objective) -> None:
+    """Print the table of trials."""
+    marked = ", chosen on labels" if objective.uses_labels else ""
+    table = Table(title=f"Trials by {objective.name}{marked}: {objective.meaning}", title_justify="left")
+    shows_map = any(_MAP in trial.metrics for trial in trials) and not objective.uses_labels
+    keys = list(trials[0].values) if trials else []
+    for heading in ("trial", "", "epochs", objective.name, *(["mAP (not used)"] if shows_map else []), *keys):
+        table.add_column(heading, justify="left" if heading in ("trial", "") else "right")
+    for trial in trials:
+        logged = [_number(trial.metrics.get(_MAP))] if shows_map else []
+        values = (_number(trial.values[key]) for key in keys)
+        table.add_row(trial.trial_id, trial.status, str(trial.epochs), _number(trial.objective), *logged, *values)
+    console.print(table)
+    for trial in trials:
+        if trial.reason and trial.status != DONE:
+            console.print(f"{trial.trial_id} {trial.status}: {trial.reason}", markup=False, highlight=False)
+
+
+def rerun_command(best: TrialRecord, options: Sequence[str]) -> str:
+    """Return the command that runs a trial's settings as a whole pipeline with three seeds.
+
+    Args:
+        best: The trial.
+        options: Of the search, as the command line took them.
+
+    Returns:
+        A line for a shell.
+    """
+    settings = [
+        f"{key}={json.dumps(value) if not isinstance(value, str) else value}" for key, value in best.values.items()
+    ]
+    return " ".join(["genvar pipeline", *options, "--seeds 0,1,2", *settings])
+
+
+def draw_trials(trials: Sequence[TrialRecord], space: Sequence[Dimension], objective: Objective, folder: Path) -> None:
+    """Draw which settings go with which objective.
+
+    Args:
+        trials: Those without an objective are left out.
+        space: Settings that varied.
+        objective: Of the search.
+        folder: Receives ``parallel-coordinates.png`` from two finished trials on, ``importance.png`` from four.
+    """
+    import matplotlib
+
+    matplotlib.use("agg")
+    import optuna
+    from matplotlib import pyplot
+    from optuna.visualization.matplotlib import plot_parallel_coordinate, plot_param_importances
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = _study(trials, space, objective)
+    folder.mkdir(parents=True, exist_ok=True)
+    different = len({trial.value for trial in study.trials})
+    pictures: list[tuple[str, Callable[..., Any]]] = []
+    if different >= 2:
+        pictures.append(("parallel-coordinates", plot_parallel_coordinate))
+    if different >= 4:
+        evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
+        pictures.append(("importance", partial(plot_param_importances, evaluator=evaluator)))
+    for name, plot in pictures:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            axes = plot(study, target=lambda trial: trial.value, target_name=objective.name)
+        figure = axes.figure
+        figure.set_size_inches(11, 5)
+        figure.savefig(folder / f"{name}.png", dpi=110, bbox_inches="tight")
+        pyplot.close(figure)
+
+
+def _study(trials: Sequence[TrialRecord], space: Sequence[Dimension], objective: Objective) -> Any:
+    import optuna
+
+    from pipeline.search.tune import distribution
+
+    study = optuna.create_study(direction="maximize" if objective.mode == "max" else "minimize")
+    distributions = {dimension.key: distribution(dimension) for dimension in space}
+    for trial in trials:
+        # A pruned trial has a value of its own, from fewer epochs: left out, as it cannot be compared.
+        if trial.status == DONE and trial.objective is not None and math.isfinite(trial.objective):
+            study.add_trial(
+                optuna.trial.create_trial(
+                    params=dict(trial.values), distributions=distributions, value=float(trial.objective)
+                )
+            )
+    return study
+
+
+def summary(trials: Sequence[TrialRecord], objective: Objective, command: str) -> Mapping[str, Any]:
+    """Return what a search found, for a file."""
+    best = best_trial(trials)
+    return {
+        "objective": {"name": objective.name, "mode": objective.mode, "meaning": objective.meaning},
+        "selected_on_labels": objective.uses_labels,
+        "best": None if best is None else {"trial": best.trial_id, "run_id": best.run_id, "values": dict(best.values)},
+        "command": command,
+        "trials": [
+            {
+                "trial": trial.trial_id,
+                "run_id": trial.run_id,
+                "status": trial.status,
+                "reason": trial.reason,
+                "epochs": trial.epochs,
+                "objective": trial.objective,
+                "values": dict(trial.values),
+                "metrics": dict(trial.metrics),
+            }
+            for trial in trials
+        ],
+    }
+
+
+def _number(value: Any) -> str:
+    return (
+        f"{value:.4g}"
+        if isinstance(value, (int, float)) and not isinstance(value, bool)
+        else "–"
+        if value is None
+        else str(value)
+    )

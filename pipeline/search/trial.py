@@ -1,0 +1,219 @@
+"""One trial of a search: a pipeline with other settings, up to the stage whose epochs the search listens to."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from infra.compute.local import LocalCompute
+from infra.home import Home
+from infra.tracking.mlflow import MlflowTracker
+from infra.tracking.store import RunStore
+from pipeline.command import Options, plan_of, resolve
+from pipeline.runner import StageResult, run_plan
+from pipeline.search.objective import Objective
+from pipeline.search.reporting import ReportingStore
+from pipeline.workplace import write_whole
+
+RUNNING, DONE, PRUNED, FAILED = "running", "done", "pruned", "failed"
+# How MLflow calls them: a pruned trial was stopped on purpose and has no weights.
+_STATUS = {DONE: "FINISHED", PRUNED: "KILLED", FAILED: "FAILED"}
+
+HISTORY_FILES = ("history.jsonl", "monitor.jsonl")
+
+
+@dataclass(frozen=True)
+class TrialJob:
+    """What all trials of a search share; picklable.
+
+    Attributes:
+        options: Of the pipeline that is varied.
+        objective: What is reported.
+        stage: The stage that is listened to; a trial ends with it.
+        home: Where runs are kept.
+        uri: Of the tracking store.
+        experiment: Of the tracking store.
+        search_run: Run of the search, which trials are shown under.
+        folder: Of the search; a trial keeps a file in it.
+        num_cpus: CPUs of one trial.
+        num_gpus: GPUs that a trial sees.
+        gpus: Share of them that it is given.
+    """
+
+    options: Options
+    objective: Objective
+    stage: str
+    home: Home
+    uri: str
+    experiment: str
+    search_run: str
+    folder: Path
+    num_cpus: int
+    num_gpus: int
+    gpus: float
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """What is known of a trial; kept in a file, so that it outlives the process.
+
+    Attributes:
+        trial_id: Of Ray Tune.
+        run_id: MLflow run of the trial.
+        values: Searched settings and what they were.
+        status: running, done, pruned or failed.
+        reason: Why it was pruned or failed, in a sentence; else empty.
+        epochs: Epochs that were reported.
+        objective: Its last value, None before the first.
+        metrics: Everything that was logged last, labelled numbers too (for people to look at).
+        work: Folder in which the listened stage is worked on.
+        weights: Folder of the listened stage's artifacts, once done.
+    """
+
+    trial_id: str
+    run_id: str
+    values: Mapping[str, Any]
+    status: str = RUNNING
+    reason: str = ""
+    epochs: int = 0
+    objective: float | None = None
+    metrics: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    work: str = ""
+    weights: str = ""
+
+
+def run_trial(
+    values: Mapping[str, Any], job: TrialJob, trial_id: str, report: Callable[[Mapping[str, float]], None]
+) -> None:
+    """Run one trial and report its epochs.
+
+    A trial that is to stop ends in the middle, with its process: the driver notes how (``pipeline.search.closing``).
+
+    Args:
+        values: Setting to value.
+        job: Of the search.
+        trial_id: Names the trial; a trial that was killed continues under it.
+        report: Receives ``{"objective": ..., "epoch": ...}``; does not return when the trial is to stop.
+    """
+    trial = _Trial(values, job, trial_id, report)
+    try:
+        trial.run()
+    except Exception as error:
+        reason = "it ran out of memory" if isinstance(error, MemoryError) else _first_line(error)
+        trial.end(FAILED, reason)
+        raise
+
+
+class _Trial:
+    def __init__(
+        self, values: Mapping[str, Any], job: TrialJob, trial_id: str, report: Callable[[Mapping[str, float]], None]
+    ) -> None:
+        self._job, self._report = job, report
+        self._store = ReportingStore(job.home, job.uri, job.experiment, stage=job.stage, report=self._on_epoch)
+        self._path = record_path(job.folder, trial_id)
+        known = read_record(self._path)
+        if known is not None and self._store.resume(known.run_id, job.search_run):
+            run_id = known.run_id
+        else:
+            params = {key: value if isinstance(value, str) else json.dumps(value) for key, value in values.items()}
+            run_id = self._store.start(f"trial {trial_id}", params=params, tags=self._tags(), parent=job.search_run)
+        self.record = TrialRecord(trial_id, run_id, dict(values))
+        self._tracker = MlflowTracker(job.uri, run_id, job.folder / "journal")
+        self._seen: dict[str, float] = {}
+        self._save()
+
+    def _tags(self) -> dict[str, str]:
+        objective = self._job.objective
+        marked = {"selected_on_labels": "true"} if objective.uses_labels else {}
+        return {"genvar.kind": "trial", "objective": f"{objective.name} ({objective.mode})", **marked}
+
+    def run(self) -> None:
+        """Run the plan; raises what the stages and ``report`` raise."""
+        job = self._job
+        settings = tuple(f"{key}={json.dumps(value)}" for key, value in self.record.values.items())
+        options = dataclasses.replace(job.options, overrides=(*job.options.overrides, *settings), last=job.stage)
+        _, configs = resolve(options, None)
+        plan = plan_of(options, configs)
+        self._update(work=str(job.home.work / f"{job.stage}-{plan.fingerprints[job.stage][:16]}"))
+        compute = LocalCompute(num_cpus=job.num_cpus, num_gpus=job.num_gpus, deterministic=options.deterministic)
+        try:
+            results = run_plan(
+                plan, job.home, self._store, compute, tags={}, headline=lambda _: {}, parent=self.record.run_id
+            )
+        finally:
+            compute.close()
+        if self.record.objective is None:
+            self._report_finished(results)  # found finished: nothing was logged while it ran
+        self._update(weights=str(results[-1].folder))
+        self.end(DONE, "")
+
+    def end(self, status: str, reason: str) -> None:
+        """Note how it ended, here and in MLflow."""
+        self._update(status=status, reason=reason)
+        self._tracker.flush()
+        close_trial(self._store, self.record)
+
+    def _report_finished(self, results: Iterable[StageResult]) -> None:
+        [folder] = [result.folder for result in results if result.name == self._job.stage]
+        for row in epochs_of(folder):
+            self._on_epoch({name: value for name, value in row.items() if name != "epoch"}, int(row["epoch"]))
+
+    def _on_epoch(self, metrics: Mapping[str, float], step: int) -> None:
+        self._seen |= metrics
+        self._update(metrics=dict(self._seen))
+        if self._job.objective.metric not in metrics:
+            return
+        value = float(metrics[self._job.objective.metric])
+        self._update(epochs=step + 1, objective=value)
+        self._tracker.log_metrics({"objective": value, **_numbers(self._seen)}, step)
+        self._report({"objective": value, "epoch": step + 1})
+
+    def _update(self, **changes: Any) -> None:
+        self.record = dataclasses.replace(self.record, **changes)
+        self._save()
+
+    def _save(self) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(self._path, json.dumps(dataclasses.asdict(self.record)))
+
+
+def record_path(folder: Path, trial_id: str) -> Path:
+    """Return where a search keeps what it knows of a trial."""
+    return folder / "trials" / f"{trial_id}.json"
+
+
+def read_record(path: Path) -> TrialRecord | None:
+    """Return what is known of a trial, or None."""
+    return TrialRecord(**json.loads(path.read_text())) if path.is_file() else None
+
+
+def close_trial(store: RunStore, record: TrialRecord) -> None:
+    """Close the MLflow run of a trial that has ended, with the reason as its tags say it."""
+    store.tag(record.run_id, "trial.status", record.status)
+    if record.reason:
+        store.tag(record.run_id, "trial.reason", record.reason)
+    store.end(record.run_id, _STATUS[record.status])
+
+
+def epochs_of(folder: Path) -> list[dict[str, float]]:
+    """Return what a finished training stage logged, one row an epoch, in order."""
+    rows: dict[int, dict[str, float]] = {}
+    for name in HISTORY_FILES:
+        if (path := folder / name).is_file():
+            prefix = "monitor/" if name == "monitor.jsonl" else ""
+            for line in path.read_text().splitlines():
+                row = json.loads(line)
+                epoch = int(row.pop("epoch"))
+                rows.setdefault(epoch, {"epoch": epoch}).update({f"{prefix}{key}": row[key] for key in row})
+    return [rows[epoch] for epoch in sorted(rows)]
+
+
+def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
+    return {name: float(value) for name, value in metrics.items() if isinstance(value, (int, float))}
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
