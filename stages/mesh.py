@@ -1,65 +1,71 @@
 """The mesh stage: the body of every training image, and its guidance maps from eight sides."""
 
-import hashlib
 import json
 import logging
+import math
 import shutil
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from PIL import Image
+import numpy as np
 from pydantic import Field
 
 from infra.compute.protocol import Compute
 from infra.tracking.protocol import Tracker
-from reid_core.data.images import load_images
 from reid_core.data.manifest import UnlabelledImages, read_manifest, unlabelled
-from reid_core.errors import UserError
-from reid_core.mesh.cache import VERSION, MeshCache, open_mesh_cache
+from reid_core.mesh.bodies import STATUSES
+from reid_core.mesh.cache import MeshCache, open_mesh_cache
+from reid_core.mesh.contact_sheet import NAME, contact_sheet, save_sheet
 from reid_core.mesh.extract import MeshShard, extract_shard
 from reid_core.mesh.guidance import ANGLES
-from reid_core.mesh.sheet import guidance_sheet
-from stages.stage import Stage, StageConfig
+from reid_core.mesh.manifest_digest import manifest_digest
+from reid_core.mesh.part import PartInfo
+from stages.mesh_source import MeshSourceConfig, Plan, plan_source
+from stages.stage import Stage
 
 _LOG = logging.getLogger(__name__)
-_SHOWN = 10  # images of the contact sheet
+_SHOWN = 12  # images of the contact sheet
 _NO_MESH = (
-    "These are photographs whose bodies are not known: no image has a mesh, so nothing is rotated; "
-    "D-mixup and contrast still train."
+    "No image has a mesh, so nothing is rotated; D-mixup and contrast still train. "
+    "mesh.source=estimate finds bodies in photographs."
 )
+# Below this share the rotations teach little, and something is probably wrong with the images.
+_FEW = 0.5
 
 
-class MeshConfig(StageConfig):
+class MeshConfig(MeshSourceConfig):
     """Where bodies come from and how finely they are drawn."""
 
-    source: Literal["auto", "truth", "none"] = Field(
+    topology: Literal["auto", "notoes_collapse3pc", "notoes_collapse5pc", "notoes_collapse10pc", "anny"] = Field(
         "auto",
-        description="truth: the bodies written beside rendered people; none: no meshes, so no rotation; "
-        "auto: truth where there is one, else none (ours).",
-    )
-    topology: Literal["notoes_collapse3pc", "notoes_collapse5pc", "notoes_collapse10pc", "anny"] = Field(
-        "notoes_collapse10pc",
-        description="Body mesh, from 734 to 27,420 faces; 3pc is enough at 64 x 32 pixels, 10pc at 256 x 128 (ours).",
+        description="Body mesh, from 734 to 27,420 faces. auto: the full one on a GPU; on a CPU 3pc up to 64 pixels of "
+        "height, 5pc up to 128, 10pc above (ours).",
     )
     images_per_shard: int = Field(64, ge=1, le=10_000, description="Images of one unit of work (ours).")
 
 
 def run(config: MeshConfig, inputs: Mapping[str, Path], out_dir: Path, compute: Compute, tracker: Tracker) -> None:
     """Write ``mesh_cache/part-*.parquet`` of the training images, a contact sheet and the summary."""
-    manifest_path = inputs["data"] / "manifest.parquet"
-    manifest = read_manifest(manifest_path)
+    manifest = read_manifest(inputs["data"] / "manifest.parquet")
     images = unlabelled(manifest)
     height, width = manifest.info["image_size"]
-    truth_path = _truth(config, inputs["data"])
-    if truth_path is None:
-        _LOG.warning("%s", _NO_MESH)
+    device = "cuda" if compute.num_gpus else "cpu"
+    topology = config.topology if config.topology != "auto" else choose_topology(height, device)
+    plan = plan_source(config, images, inputs["data"], topology, device)
+    info = PartInfo(plan.digest, manifest_digest(manifest), plan.name, topology if plan.draws else "", height, width)
 
-    digest = _digest(config, manifest_path, truth_path)
     # Shards are made in the scratch folder, where a rerun finds the whole ones.
-    shards = _plan(config, images, truth_path, out_dir.parent / "scratch" / "mesh_cache", (height, width), digest)
-    sizes = [len(shard.image_ids) for shard in shards]
-    compute.map_shards(extract_shard, shards, description="Extracting meshes", sizes=sizes)
+    shards = _shards(config, images, plan, info, out_dir.parent / "scratch" / "mesh_cache")
+    reused = compute.map_shards(
+        extract_shard,
+        shards,
+        description="Extracting meshes",
+        sizes=[len(shard.image_ids) for shard in shards],
+        # Every process of the GPU's machine may draw on it; MediaPipe keeps the processors busy meanwhile.
+        gpus=compute.num_gpus / max(compute.num_cpus, 1) if device == "cuda" and plan.draws else 0,
+    )
     cache_dir = out_dir / "mesh_cache"
     shutil.rmtree(cache_dir, ignore_errors=True)
     cache_dir.mkdir(parents=True)
@@ -67,80 +73,91 @@ def run(config: MeshConfig, inputs: Mapping[str, Path], out_dir: Path, compute: 
         shutil.copyfile(shard.path, cache_dir / shard.path.name)
 
     cache = open_mesh_cache(cache_dir)
-    statuses = cache.statuses()
-    _draw(images, cache, out_dir / "pictures")
-    num_ok = statuses.get("ok", 0)
-    summary = {
-        "source": "none" if truth_path is None else "truth",
-        "images": len(images),
-        "with a mesh": num_ok,
-        **{f"without: {status}": count for status, count in sorted(statuses.items()) if status != "ok"},
-        "rotations": ", ".join(str(angle) for angle in ANGLES[1:]),
-        "guidance_size": f"{height} x {width}",
-        "topology": config.topology,
-        "notes": _NO_MESH if truth_path is None else "",
-    }
+    sheet = contact_sheet(cache, dict(zip(images.image_ids, images.paths, strict=True)), _SHOWN)
+    if sheet is not None:
+        (out_dir / "pictures").mkdir(parents=True, exist_ok=True)
+        save_sheet(sheet, out_dir / "pictures" / NAME)
+    summary = _summary(cache, plan)
+    kept = sum(len(shard.image_ids) for shard, whole in zip(shards, reused, strict=True) if whole)
+    summary |= {"images reused from an interrupted run": kept, "images extracted": len(images) - kept}
     (out_dir / "summary.json").write_text(json.dumps(summary, indent=1))
-    tracker.log_metrics({"images/with_mesh": num_ok, "images/without_mesh": len(images) - num_ok})
+    num_ok = cache.statuses().get("ok", 0)
+    if summary["notes"]:
+        _LOG.warning("%s", summary["notes"])
+    _LOG.info("mesh: %d of %d images have a mesh, %s", num_ok, len(cache), _counts(cache))
+    numbers = {"images/with_mesh": float(num_ok), "images/without_mesh": float(len(images) - num_ok)}
+    for name in ("confidence", "mask_iou", "reprojection"):
+        if math.isfinite(middle := _median(cache, name)):
+            numbers[f"mesh/median_{name}"] = middle
+    tracker.log_metrics(numbers)
 
 
-STAGE = Stage("mesh", 1, MeshConfig, ("data",), run)
+STAGE = Stage("mesh", 2, MeshConfig, ("data",), run)
 
 
-def _truth(config: MeshConfig, data_dir: Path) -> Path | None:
-    """The truth file that the bodies come from, or None for no bodies."""
-    path = data_dir / "truth.parquet"
-    if config.source == "none":
-        return None
-    if path.is_file():
-        return path
-    if config.source == "truth":
-        raise UserError(
-            f"mesh.source=truth wants the bodies of rendered people in {path}, but this data set has none; "
-            "use mesh.source=auto"
-        )
-    return None
+def choose_topology(height: int, device: str) -> str:
+    """Choose the body mesh: a rasteriser's cost on a CPU grows with the faces, on a GPU it hardly does.
+
+    Args:
+        height: Of the maps, pixels.
+        device: That draws, as torch names it.
+
+    Returns:
+        One of ``reid_core.mesh.body.TOPOLOGIES``.
+    """
+    if device == "cuda":
+        return "anny"
+    return "notoes_collapse3pc" if height <= 64 else "notoes_collapse5pc" if height <= 128 else "notoes_collapse10pc"
 
 
-def _plan(
-    config: MeshConfig,
-    images: UnlabelledImages,
-    truth_path: Path | None,
-    folder: Path,
-    size: tuple[int, int],
-    digest: str,
-) -> list[MeshShard]:
-    step = config.images_per_shard
+def _shards(config: MeshConfig, images: UnlabelledImages, plan: Plan, info: PartInfo, folder: Path) -> list[MeshShard]:
+    step, run = config.images_per_shard, uuid.uuid4().hex
     return [
         MeshShard(
-            path=folder / f"part-{number:05d}.parquet",
+            path=folder / f"part-{start // step:05d}.parquet",
             image_ids=images.image_ids[start : start + step],
             images=images.paths[start : start + step],
-            truth_path=truth_path,
-            topology=config.topology,
-            size=size,
-            digest=digest,
+            source=plan.source(images.paths[start : start + step]),
+            info=info,
+            run=run,
         )
-        for number, start in enumerate(range(0, len(images), step))
+        for start in range(0, len(images), step)
     ]
 
 
-def _digest(config: MeshConfig, manifest_path: Path, truth_path: Path | None) -> str:
-    """Name of everything that the shards depend on."""
-    digest = hashlib.blake2b(f"{VERSION}/{config.topology}/".encode(), digest_size=16)
-    digest.update(manifest_path.read_bytes())
-    if truth_path is not None:
-        digest.update(truth_path.read_bytes())
-    return digest.hexdigest()
+def _summary(cache: MeshCache, plan: Plan) -> dict[str, object]:
+    statuses = cache.statuses()
+    num_ok = statuses.get("ok", 0)
+    notes = list(plan.notes)
+    if num_ok == 0:
+        notes.append(_NO_MESH)
+    elif num_ok < _FEW * len(cache):
+        notes.append(
+            f"Only {num_ok:,} of {len(cache):,} images have a mesh ({_counts(cache)}); the others do not turn."
+        )
+    medians = {f"median {name}": round(_median(cache, name), 3) for name in ("confidence", "mask_iou", "reprojection")}
+    return {
+        "source": plan.name,
+        "images": len(cache),
+        "with a mesh": num_ok,
+        "status": {status: statuses[status] for status in STATUSES if status in statuses},
+        **{name: value for name, value in medians.items() if math.isfinite(value)},
+        "rotations": ", ".join(str(angle) for angle in ANGLES[1:]),
+        "guidance_size": f"{cache.size[0]} x {cache.size[1]}",
+        "topology": cache.info.topology,
+        "bytes_per_image": round(cache.num_bytes / max(1, len(cache))),
+        "notes": " ".join(notes),
+    }
 
 
-def _draw(images: UnlabelledImages, cache: MeshCache, folder: Path) -> None:
-    """Draw a contact sheet of images that have a mesh, spread over the data; none where there is no mesh."""
-    able = cache.available(images.image_ids).nonzero().flatten().tolist()
-    chosen = able[:: max(1, len(able) // _SHOWN)][:_SHOWN]
-    if not chosen:
-        return
-    photographs = load_images([images.paths[index] for index in chosen], cache.size)
-    sheet = guidance_sheet(photographs, cache.guidance([images.image_ids[index] for index in chosen], ANGLES))
-    folder.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(sheet.permute(1, 2, 0).numpy()).save(folder / "guidance.png")
+def _counts(cache: MeshCache) -> str:
+    others = {status: count for status, count in sorted(cache.statuses().items()) if status != "ok"}
+    return ", ".join(f"{count} {status}" for status, count in others.items()) or "none without"
+
+
+def _median(cache: MeshCache, name: str) -> float:
+    """Median over the images with a mesh, nan where nothing is known."""
+    found = cache.available(cache.image_ids).numpy()
+    values = cache.column(name)[found]
+    values = values[np.isfinite(values)]
+    return float(np.median(values)) if len(values) else math.nan

@@ -1,10 +1,7 @@
 """Compute on this machine without Ray: for a debugger, and where Ray is not installed."""
 
-import multiprocessing
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,8 +10,9 @@ import torch.distributed as dist
 from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException, spawn
 
 from infra.compute.context import RankContext
-from infra.compute.lifetime import end_with_parent, start_process
+from infra.compute.lifetime import end_with_parent
 from infra.compute.local_pool import LocalPool
+from infra.compute.local_shards import map_in_processes
 from infra.compute.machine import available_cpus, available_gpus, bound_threads
 from infra.compute.protocol import TrainContext, Workers
 from infra.compute.rank import (
@@ -70,19 +68,19 @@ class LocalCompute:
         with progress_bar(description, sum(sizes), unit) as bar:
             if slots == 1:
                 return _map_here(function, shards, sizes, bar)
-            threads = max(1, int(cpus))
-            results: dict[int, R] = {}
-            for attempt in range(MAX_RESTARTS + 1):
-                todo = [index for index in range(len(shards)) if index not in results]
-                try:
-                    _map_in_processes(function, shards, sizes, bar, slots, threads, todo, results)
-                    break
-                except BrokenProcessPool as error:
-                    if attempt == MAX_RESTARTS:
-                        raise RuntimeError(f"{description}: worker processes died {attempt + 1} times") from error
-        return [results[index] for index in range(len(shards))]
+            done = 0
 
-    def start_workers(self, worker_class: type, num_workers: int, *, cpus: float = 1) -> Workers:
+            def show(index: int) -> None:
+                nonlocal done
+                done += sizes[index]
+                bar.show(done, {})
+
+            threads = max(1, int(cpus))
+            return map_in_processes(
+                function, shards, slots=slots, threads=threads, restarts=MAX_RESTARTS, on_result=show
+            )
+
+    def start_workers(self, worker_class: type, num_workers: int, *, cpus: float = 1, memory_bytes: int = 0) -> Workers:
         """Start a pool of ``worker_class()`` instances; see the protocol."""
         pool = LocalPool(worker_class, num_workers, threads=max(1, int(cpus)))
         self._pools.append(pool)
@@ -131,36 +129,6 @@ def _map_here(function: Callable[[T], R], shards: Sequence[T], sizes: Sequence[i
         done += size
         bar.show(done, {})
     return results
-
-
-def _map_in_processes(
-    function: Callable[[T], R],
-    shards: Sequence[T],
-    sizes: Sequence[int],
-    bar: ProgressBar,
-    slots: int,
-    threads: int,
-    todo: Iterable[int],
-    results: dict[int, R],
-) -> None:
-    """Fill ``results`` with the shards of ``todo``; keeps what was done when a process dies."""
-    context = multiprocessing.get_context("spawn")
-    executor = ProcessPoolExecutor(slots, mp_context=context, initializer=start_process, initargs=(threads,))
-    before = set(multiprocessing.active_children())
-    try:
-        waiting: dict[Future[R], int] = {executor.submit(function, shards[index]): index for index in todo}
-        while waiting:
-            done, _ = wait(waiting, return_when=FIRST_COMPLETED)
-            for future in done:
-                results[waiting.pop(future)] = future.result()
-            bar.show(sum(sizes[index] for index in results), {})
-    except BaseException:
-        # An error or Ctrl-C should not wait for shards that are still worked on.
-        for process in set(multiprocessing.active_children()) - before:
-            process.terminate()
-        raise
-    finally:
-        executor.shutdown(wait=True, cancel_futures=True)
 
 
 def _train_here(job: TrainJob, device: torch.device, bar: ProgressBar) -> None:

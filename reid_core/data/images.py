@@ -16,7 +16,7 @@ from reid_core.errors import UserError
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 
 # Named, so that a file with a picture's name can never start one of Pillow's external interpreters (EPS, PDF).
-_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
 
 # What Pillow's readers raise on damaged or hostile bytes.
 DAMAGE = (
@@ -45,9 +45,24 @@ def decode(path: Path) -> Image.Image:
     Raises:
         DAMAGE: The file is no whole picture.
     """
-    with Image.open(path, formats=_FORMATS) as image:
-        upright = ImageOps.exif_transpose(image)
-        return upright.convert("RGB")
+    with Image.open(path, formats=FORMATS) as image:
+        return as_rgb(ImageOps.exif_transpose(image))
+
+
+def as_rgb(image: Image.Image) -> Image.Image:
+    """Convert a picture of any mode to RGB, where Pillow's conversion would lose what it shows.
+
+    Pillow cuts 16 bits off at 255, which leaves a white picture, and drops transparency, which uncovers whatever
+    colours lie below it. Here 16 bits are scaled, and what is transparent becomes white.
+    """
+    if image.mode.startswith("I"):
+        values = np.asarray(image).astype(np.float64)
+        scale = 257.0 if image.mode != "I" or values.max(initial=0) > 255 else 1.0
+        return Image.fromarray((values / scale).clip(0, 255).round().astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+    return image.convert("RGB")
 
 
 def load_images(paths: Sequence[Path], size: tuple[int, int], *, num_threads: int = 1) -> Tensor:

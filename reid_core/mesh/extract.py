@@ -1,17 +1,16 @@
-"""One shard of the mesh cache: images in, guidance maps on disk."""
+"""One shard of the mesh cache: image files in, a part on disk."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from reid_core.mesh.body import load_body
-from reid_core.mesh.cache import is_whole, write_part
-from reid_core.mesh.camera import Cameras
-from reid_core.mesh.guidance import ANGLES, guidance_maps
-from reid_core.mesh.truth import read_truth
-
-BODIES_A_CALL = 32  # a call of the rasteriser sees eight views of each
+from reid_core.mesh.extracted import Extracted, put_back
+from reid_core.mesh.part import PartInfo, is_whole, write_part
+from reid_core.mesh.sources import Source
+from reid_core.mesh.suspects import pass_over_killers
 
 
 @dataclass(frozen=True)
@@ -22,35 +21,49 @@ class MeshShard:
         path: Part of the cache to write.
         image_ids: B names.
         images: B files.
-        truth_path: ``truth.parquet``, or None when nothing is known of these images.
-        topology: Body mesh.
-        size: Height and width of the guidance maps.
-        digest: Of everything that the part depends on.
+        source: Where the bodies come from.
+        info: What the part is made from.
+        run: Name of the command that does it.
     """
 
     path: Path
     image_ids: tuple[str, ...]
     images: tuple[Path, ...]
-    truth_path: Path | None
-    topology: str
-    size: tuple[int, int]
-    digest: str
+    source: Source
+    info: PartInfo
+    run: str
 
 
-def extract_shard(shard: MeshShard) -> int:
-    """Write a part of the mesh cache, unless it is there already; returns the number of its images."""
-    count = len(shard.image_ids)
-    if is_whole(shard.path, shard.image_ids, shard.digest):
-        return count
-    maps = torch.zeros(count, len(ANGLES), *shard.size, dtype=torch.uint8)
-    if shard.truth_path is None:
-        write_part(shard.path, shard.image_ids, None, maps, digest=shard.digest)
-        return count
-    bodies = read_truth(shard.truth_path, list(shard.images))
-    body = load_body(shard.topology)
-    for rows in torch.split(bodies.found.nonzero().flatten(), BODIES_A_CALL):
-        vertices = body.vertices(bodies.phenotypes[rows], bodies.angles_deg[rows])
-        cameras = Cameras(*(field[rows] for field in bodies.cameras))
-        maps[rows] = guidance_maps(vertices, body, cameras, size=shard.size)
-    write_part(shard.path, shard.image_ids, bodies, maps, digest=shard.digest)
-    return count
+def extract_shard(shard: MeshShard) -> bool:
+    """Write a part of the mesh cache, unless it is there already; returns whether it was.
+
+    An image that ends the process is passed over on a later attempt (see ``suspects``) with the status ``failed``.
+    """
+    if is_whole(shard.path, shard.image_ids, shard.info.digest):
+        return True
+    files = dict(zip(shard.image_ids, shard.images, strict=True))
+    size = (shard.info.height, shard.info.width)
+
+    def extract(image_ids: Sequence[str]) -> Extracted:
+        return shard.source([files[name] for name in image_ids], size=size, num_threads=1)
+
+    with _one_thread():
+        result, failed, note = pass_over_killers(
+            extract, shard.image_ids, shard.path.with_suffix(".note"), key=shard.info.digest, run=shard.run
+        )
+    known = torch.tensor([name not in failed for name in shard.image_ids], dtype=torch.bool)
+    bodies, maps = put_back(result, known, "failed")
+    write_part(shard.path, shard.image_ids, bodies, maps, shard.info)
+    note.forget()
+    return False
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Rounding, and with it every byte of the cache, must not depend on how many cores a machine has."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -3,10 +3,11 @@
 Letters: B images, V vertices, A angles.
 """
 
+from typing import Protocol
+
 import torch
 from torch import Tensor
 
-from reid_core.mesh.body import Body
 from reid_core.mesh.camera import Cameras, project, view
 from reid_core.mesh.render import interpolate, rasterise, vertex_normals
 
@@ -17,8 +18,17 @@ BODY_MINIMUM = 64  # the darkest body pixel; the background is 0, so that the si
 LIGHT = (-0.45, 0.5, -0.74)
 
 
+class Surface(Protocol):
+    """What a body model says of its surface."""
+
+    @property
+    def faces(self) -> Tensor:
+        """Vertex indices, counter-clockwise seen from outside, shape (F, 3)."""
+        ...
+
+
 def guidance_maps(
-    vertices: Tensor, body: Body, cameras: Cameras, *, angles: tuple[int, ...] = ANGLES, size: tuple[int, int]
+    vertices: Tensor, body: Surface, cameras: Cameras, *, angles: tuple[int, ...] = ANGLES, size: tuple[int, int]
 ) -> Tensor:
     """Render bodies as their images show them and turned about their vertical axes.
 

@@ -7,11 +7,13 @@ from PIL import Image
 
 from infra.compute.local import LocalCompute
 from infra.tracking.silent import SilentTracker
+from reid_core.data.manifest import read_manifest
 from reid_core.errors import UserError
 from reid_core.mesh.cache import open_mesh_cache
+from reid_core.mesh.manifest_digest import manifest_digest
 from stages.data import DataConfig, SyntheticConfig
 from stages.data import run as run_data
-from stages.mesh import STAGE, MeshConfig, run
+from stages.mesh import STAGE, MeshConfig, choose_topology, run
 from tests.stages.pictures import write_crops
 from tests.stages.trackers import RecordingTracker
 
@@ -45,9 +47,11 @@ def test_rendered_people_get_meshes(rendered: Path, tmp_path: Path, compute: Loc
     assert bool(cache.available([f"train-{index:06d}" for index in range(8)]).all())
     summary = json.loads((out_dir / "summary.json").read_text())
     assert (summary["source"], summary["with a mesh"], summary["notes"]) == ("truth", 8, "")
+    assert summary["status"] == {"ok": 8}
+    assert (summary["images extracted"], summary["images reused from an interrupted run"]) == (8, 0)
     with Image.open(out_dir / "pictures" / "guidance.png") as sheet:
         assert sheet.width > sheet.height / 2
-    assert tracker.metrics == [(None, {"images/with_mesh": 8, "images/without_mesh": 0})]
+    assert tracker.metrics == [(None, {"images/with_mesh": 8, "images/without_mesh": 0, "mesh/median_confidence": 1})]
 
     # A second attempt on the same folder finds its shards and ends with the same files.
     made = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "scratch" / "mesh_cache").iterdir()}
@@ -55,6 +59,8 @@ def test_rendered_people_get_meshes(rendered: Path, tmp_path: Path, compute: Loc
     run(CONFIG, {"data": rendered}, out_dir, compute, SilentTracker())
     assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "scratch" / "mesh_cache").iterdir()} == made
     assert {path.name: path.read_bytes() for path in (out_dir / "mesh_cache").iterdir()} == before
+    summary = json.loads((out_dir / "summary.json").read_text())
+    assert (summary["images extracted"], summary["images reused from an interrupted run"]) == (0, 8)
 
 
 def test_fewer_shards_leave_none_of_the_old_ones(rendered: Path, tmp_path: Path, compute: LocalCompute) -> None:
@@ -66,26 +72,66 @@ def test_fewer_shards_leave_none_of_the_old_ones(rendered: Path, tmp_path: Path,
     assert open_mesh_cache(out_dir / "mesh_cache").statuses() == {"ok": 8}
 
 
-def test_photographs_have_no_mesh_and_the_stage_says_so(
-    tmp_path: Path, compute: LocalCompute, caplog: pytest.LogCaptureFixture
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory: pytest.TempPathFactory, compute: LocalCompute) -> Path:
+    """Twelve pictures of noise, with nobody in them."""
+    folder = tmp_path_factory.mktemp("photographs")
+    config = DataConfig(dataset="folder", data_root=write_crops(folder / "crops"), image_height=64, image_width=32)
+    (folder / "data").mkdir()
+    run_data(config, {}, folder / "data", compute, SilentTracker())
+    return folder / "data"
+
+
+def test_without_a_source_nothing_is_rotated_and_the_stage_says_so(
+    photographs: Path, tmp_path: Path, compute: LocalCompute, caplog: pytest.LogCaptureFixture
 ) -> None:
-    inputs = {"data": tmp_path / "data"}
-    inputs["data"].mkdir()
     (tmp_path / "mesh").mkdir()
-    photographs = DataConfig(
-        dataset="folder", data_root=write_crops(tmp_path / "crops"), image_height=64, image_width=32
-    )
-    run_data(photographs, {}, inputs["data"], compute, SilentTracker())
-    run(CONFIG, inputs, tmp_path / "mesh", compute, SilentTracker())
-    statuses = open_mesh_cache(tmp_path / "mesh" / "mesh_cache").statuses()
-    assert set(statuses) == {"no_mesh"}
+    config = CONFIG.model_copy(update={"source": "none"})
+    run(config, {"data": photographs}, tmp_path / "mesh", compute, SilentTracker())
+    assert open_mesh_cache(tmp_path / "mesh" / "mesh_cache").statuses() == {"no_mesh": 12}
     summary = json.loads((tmp_path / "mesh" / "summary.json").read_text())
     assert summary["with a mesh"] == 0
-    assert "no image has a mesh" in summary["notes"]
-    assert "no image has a mesh" in caplog.text
+    assert "No image has a mesh" in summary["notes"]
+    assert "No image has a mesh" in caplog.text
+    assert not (tmp_path / "mesh" / "pictures").exists()
 
-    with pytest.raises(UserError, match=r"mesh\.source=auto"):
-        run(CONFIG.model_copy(update={"source": "truth"}), inputs, tmp_path / "mesh", compute, SilentTracker())
+
+def test_photographs_are_looked_at(photographs: Path, tmp_path: Path, compute: LocalCompute) -> None:
+    (tmp_path / "mesh").mkdir()
+    run(CONFIG, {"data": photographs}, tmp_path / "mesh", compute, SilentTracker())
+    summary = json.loads((tmp_path / "mesh" / "summary.json").read_text())
+    assert summary["source"] == "estimate"
+    assert set(summary["status"]) <= {"no_person", "low_confidence"}  # it is noise
+
+
+def test_the_source_that_is_asked_for_must_be_there(photographs: Path, tmp_path: Path, compute: LocalCompute) -> None:
+    def refused(sentence: str, **settings: object) -> None:
+        with pytest.raises(UserError, match=sentence):
+            run(CONFIG.model_copy(update=settings), {"data": photographs}, tmp_path / "mesh", compute, SilentTracker())
+
+    refused(r"mesh\.source=auto", source="truth")
+    refused(r"mesh\.source=smpl wants mesh\.smpl_table, but it is not set", source="smpl")
+    refused(
+        r"smpl_model names .*none.pkl, which does not exist",
+        source="smpl",
+        smpl_table=photographs,
+        smpl_model=Path("none.pkl"),
+    )
+    refused(r"render, render_45, .* are missing", source="images", maps_dir=tmp_path)
+    assert not (tmp_path / "mesh").exists()
+
+
+def test_a_cache_of_other_images_is_noticed(rendered: Path, photographs: Path) -> None:
+    digests = {manifest_digest(read_manifest(folder / "manifest.parquet")) for folder in (rendered, photographs)}
+    assert len(digests) == 2
+
+
+@pytest.mark.parametrize(
+    ("height", "gpus", "wanted"),
+    [(64, 0, "notoes_collapse3pc"), (128, 0, "notoes_collapse5pc"), (256, 0, "notoes_collapse10pc"), (64, 1, "anny")],
+)
+def test_the_body_mesh_follows_the_machine(height: int, gpus: int, wanted: str) -> None:
+    assert choose_topology(height, "cuda" if gpus else "cpu") == wanted
 
 
 def test_the_stage_reads_data_alone() -> None:

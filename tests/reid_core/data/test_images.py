@@ -49,6 +49,24 @@ def test_every_mode_becomes_rgb(tmp_path: Path, mode: str) -> None:
     assert load_images([path], (16, 8)).shape == (1, 3, 16, 8)
 
 
+def test_sixteen_bits_keep_their_greys(tmp_path: Path) -> None:
+    # Pillow's own conversion cuts off at 255 and leaves a white picture.
+    gray = (np.arange(20 * 10).reshape(20, 10) * 300).astype(np.uint16)
+    for name in ("a.png", "a.tif"):
+        Image.fromarray(gray).save(tmp_path / name)
+        pixels = np.asarray(decode(tmp_path / name))
+        np.testing.assert_allclose(pixels[..., 1], gray / 257, atol=0.51)
+
+
+def test_what_is_transparent_is_white(tmp_path: Path) -> None:
+    pixels = np.full((8, 4, 4), (200, 10, 10, 255), dtype=np.uint8)
+    pixels[:4, :, 3] = 0
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    shown = np.asarray(decode(tmp_path / "a.png"))
+    assert shown[0, 0].tolist() == [255, 255, 255]
+    assert shown[7, 3].tolist() == [200, 10, 10]
+
+
 def test_threads_keep_the_order(tmp_path: Path) -> None:
     paths = [_save(tmp_path / f"{i}.png", np.full((8, 4, 3), i, dtype=np.uint8)) for i in range(20)]
     images = load_images(paths, (8, 4), num_threads=4)
