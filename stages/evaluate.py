@@ -22,7 +22,7 @@ from reid_core.evaluation.rerank import reranked_blocks
 from reid_core.seeds import derive_seed
 from stages.clustering import read_pseudo_labels
 from stages.embedding import embed_images
-from stages.evaluation_pictures import draw_lists
+from stages.evaluation_pictures import draw_lists, draw_maps
 from stages.stage import Stage, StageConfig
 from stages.truth import can_rank, image_paths, labelled_side, train_people
 
@@ -48,6 +48,7 @@ class EvaluateConfig(StageConfig):
     )
     list_length: int = Field(10, ge=1, le=100, description="Gallery images of a ranked list (ours).")
     num_queries_shown: int = Field(8, ge=1, le=100, description="Queries of each picture of ranked lists (ours).")
+    num_images_mapped: int = Field(2000, ge=0, le=20_000, description="Test images of the t-SNE maps; 0: none (ours).")
     seed: int = Field(0, ge=0, lt=2**31, description="Of the queries drawn for pictures and intervals.")
 
 
@@ -57,6 +58,8 @@ def run(config: EvaluateConfig, inputs: Mapping[str, Path], out_dir: Path, compu
     metrics: dict[str, Any] = {
         "dataset": manifest.info["dataset"],
         "version": manifest.info["version"],
+        "layout": manifest.info["layout"],
+        "train_split": manifest.info["train_split"],
         "rows": [],
         "camera_pairs": [],
         "clusters": _clusters(manifest, inputs),
@@ -80,6 +83,13 @@ def run(config: EvaluateConfig, inputs: Mapping[str, Path], out_dir: Path, compu
             lists,
             out_dir / "pictures",
             num_queries=config.num_queries_shown,
+            seed=config.seed,
+        )
+        draw_maps(
+            manifest,
+            (query.features, gallery.features),
+            out_dir / "pictures",
+            num_images=config.num_images_mapped,
             seed=config.seed,
         )
     (out_dir / "metrics.json").write_text(json.dumps(metrics, indent=1))

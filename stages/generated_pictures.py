@@ -1,20 +1,31 @@
 """The two sheets that both generating stages write: rotations and mixes."""
 
 from pathlib import Path
+from typing import Protocol
 
 import torch
+from torch import Tensor
 
 from infra.tracking.protocol import Tracker
-from reid_core.evaluation.generated_grid import generator_grid, mixing_grid
+from reid_core.evaluation.generated_grid import generator_grid
+from reid_core.evaluation.mixing_sheet import mixing_sheet
 from reid_core.models.generator import Generator
 from reid_core.models.identity import IdentityEncoder
-from stages.training import ANGLES, GuidanceSource, TrainingImages
+from stages.training import ANGLES, GuidanceSource
+
+
+class ImageBatches(Protocol):
+    """Training images, by position."""
+
+    def batch(self, index: Tensor, device: torch.device) -> Tensor:
+        """Return images in [-1, 1] on a device, shape (B, 3, H, W)."""
+        ...
 
 
 def write_pictures(
     generator: Generator,
     encoder: IdentityEncoder,
-    images: TrainingImages,
+    images: ImageBatches,
     guidance: GuidanceSource,
     out_dir: Path,
     tracker: Tracker,
@@ -42,11 +53,11 @@ def write_pictures(
         index = guidance.shown(num_people)
         shown = images.batch(index, device)
         grid = generator_grid(generator, encoder, shown, guidance.all_angles(index, shown), [0, *ANGLES])
-        index = guidance.shown(2 * num_people)
+        index = guidance.shown(num_people)  # half as many pairs, of three rows each
         index = index[: len(index) // 2 * 2]
         shown = images.batch(index, device)
         still, _ = guidance.pair(index, torch.zeros(len(index), dtype=torch.long), shown)
-        mixes = mixing_grid(generator, encoder, shown, still) if len(index) else None
+        mixes = mixing_sheet(generator, encoder, shown, still) if len(index) else None
     for module, training in modes:
         module.training = training
     for name, picture in (("generator-grid.png", grid), ("mixing-grid.png", mixes)):

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from reid_core.evaluation.generated_grid import generator_grid, mixing_grid, sheet
+from reid_core.evaluation.generated_grid import generator_grid, sheet
 from reid_core.models.generator import Generator
 from reid_core.models.identity import IdentityEncoder
 from reid_core.models.initial import initialised
@@ -32,14 +32,6 @@ def test_one_column_for_every_picture_of_a_person(generator: torch.Generator) ->
     guidance = torch.rand(2, 8, 64, 32, generator=generator) * 2 - 1
     picture = generator_grid(network, encoder, images, guidance, [0, 45, 90, 135, 180, 225, 270, 315])
     assert picture.size == (11 * (32 * 2 + 2), 14 + 2 * (64 * 2 + 2))  # input, mesh, same, seven, back
-
-
-def test_pairs_make_rows(generator: torch.Generator) -> None:
-    network, encoder = _networks()
-    images = torch.rand(4, 3, 64, 32, generator=generator) * 2 - 1
-    guidance = torch.rand(4, 1, 64, 32, generator=generator) * 2 - 1
-    picture = mixing_grid(network, encoder, images, guidance, num_ratios=3)
-    assert picture.size == ((2 + 3 + 2) * (32 * 2 + 2), 14 + 2 * (64 * 2 + 2))
 
 
 def test_a_column_without_a_name_is_refused() -> None:
