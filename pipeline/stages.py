@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 from pydantic import BaseModel
 
-from stages import cluster, data, evaluate, generator, identity, joint, mesh, report
+from stages import cluster, data, evaluate, generator, identity, joint, mesh, mesh_source, report
 from stages.stage import Stage
 
 STAGES: tuple[Stage, ...] = (
@@ -26,7 +26,10 @@ def check_data(config: BaseModel) -> None:
 
 
 def contents(configs: Mapping[str, BaseModel]) -> dict[str, Callable[[], str]]:
-    """Return, for the stage that reads from outside of the pipeline, the digest of what it reads."""
-    config = configs["data"]
+    """Return, for the stages that read from outside of the pipeline, the digest of what they read."""
+    config, bodies = configs["data"], configs.get("mesh")
     assert isinstance(config, data.DataConfig)
-    return {"data": lambda: data.content_digest(config)}
+    found = {"data": lambda: data.content_digest(config)}
+    if isinstance(bodies, mesh.MeshConfig) and bodies.source in mesh_source.OUTSIDE:
+        found["mesh"] = lambda: mesh_source.content_digest(bodies)
+    return found

@@ -22,6 +22,7 @@ from stages.stage import StageConfig
 # Raised when a source makes other bodies or other maps of the same images.
 _MAPS_VERSION = 2
 _TRUTH = "truth.parquet"
+OUTSIDE = ("smpl", "images")  # sources that read files from outside of the pipeline
 
 
 class MeshSourceConfig(StageConfig):
@@ -66,7 +67,8 @@ class Plan:
 
 
 def content_digest(config: MeshSourceConfig) -> str:
-    """Return a short name of what the stage reads from outside of the pipeline: files of smpl and images."""
+    """Return a short name of the files that a source of ``OUTSIDE`` reads; a UserError when they are not as wanted."""
+    check_source(config)
     return _digest(*_outside(config))
 
 

@@ -5,6 +5,7 @@ import pytest
 from pipeline.stages import STAGES, check_data, contents
 from reid_core.errors import UserError
 from stages.data import DataConfig
+from stages.mesh import MeshConfig
 
 
 def test_stages_read_only_what_ran_before_them() -> None:
@@ -28,6 +29,21 @@ def test_the_content_of_rendered_people_is_their_settings() -> None:
     other = DataConfig.model_validate({"synthetic": {"seed": 1}})
     digests = [contents({"data": config})["data"]() for config in (one, same, other)]
     assert digests[0] == digests[1] != digests[2]
+
+
+def test_maps_from_elsewhere_count_by_their_content(tmp_path: Path) -> None:
+    for angle in ("", "_45", "_90", "_135", "_180", "_225", "_270", "_315"):
+        (tmp_path / f"render{angle}").mkdir()
+    configs = {"data": DataConfig(), "mesh": MeshConfig(source="images", maps_dir=tmp_path)}
+    empty = contents(configs)["mesh"]()
+    (tmp_path / "render_45" / "a.png").write_bytes(b"one")
+    one = contents(configs)["mesh"]()
+    (tmp_path / "render_45" / "a.png").write_bytes(b"two")
+    assert len({empty, one, contents(configs)["mesh"]()}) == 3
+    assert "mesh" not in contents({"data": DataConfig(), "mesh": MeshConfig()})
+    (tmp_path / "render_315").rmdir()
+    with pytest.raises(UserError, match="render_315 is missing"):
+        contents(configs)["mesh"]()
 
 
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
