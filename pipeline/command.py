@@ -86,7 +86,7 @@ def run_command(options: Options, console: Console) -> None:
     check_home(home)
     uri = tracking_uri(home)
     check_store(uri)
-    with _compute(options) as compute:
+    with open_compute(options) as compute:
         dataset = str(getattr(first["data"], "dataset", "data"))
         store = RunStore(home, uri, dataset)
         plans = {seed: (name, plan_of(options, configs)) for seed, (name, configs) in resolved.items()}
@@ -156,7 +156,7 @@ def _read_by_workers(configs: Mapping[str, StageConfig]) -> list[Path]:
 
 
 @contextlib.contextmanager
-def _compute(options: Options) -> Iterator[Any]:
+def open_compute(options: Options) -> Iterator[Any]:
     """Return the chosen compute, checked and not started; ended with the block."""
     compute: Any
     if options.executor == "ray":
