@@ -6,8 +6,11 @@ import typer
 
 from pipeline.commands.compare import compare
 from pipeline.commands.data import data
+from pipeline.commands.embed import embed
 from pipeline.commands.pipeline import HELP as PIPELINE_HELP
 from pipeline.commands.pipeline import pipeline
+from pipeline.commands.search import search
+from pipeline.commands.show import show
 from pipeline.commands.tune import HELP as TUNE_HELP
 from pipeline.commands.tune import tune
 from pipeline.commands.ui import ui
@@ -22,8 +25,11 @@ report of how well it does. Everything runs on rendered people too, so that the 
     genvar pipeline --dataset folder --data-root DIR   your own images
     genvar pipeline --dataset msmt17 --data-root DIR   a benchmark, with the published settings
     genvar tune contrast                               search settings, without labels
+    genvar show                                        pictures of the newest run: lists, maps, people, clusters
     genvar data check msmt17 --data-root DIR           what is there of a data set, and what is missing
     genvar compare                                     finished runs side by side, seeds as mean and deviation
+    genvar embed DIR                                   features of your own pictures, with a trained encoder
+    genvar search QUERY GALLERY                        who in the gallery looks like the query
     genvar ui                                          compare runs in the browser
 """
 
@@ -34,6 +40,9 @@ app = typer.Typer(help=_HELP, no_args_is_help=True, add_completion=False, pretty
 app.command(help=PIPELINE_HELP)(pipeline)
 app.command(help=TUNE_HELP)(tune)
 app.command()(compare)
+app.command()(show)
+app.command()(embed)
+app.command()(search)
 app.add_typer(data, name="data")
 app.command()(ui)
 

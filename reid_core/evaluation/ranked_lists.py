@@ -15,7 +15,7 @@ from reid_core.evaluation.ranking import Side
 from reid_core.evaluation.sheets import Cell, draw_sheet
 
 _GREEN = (0, 150, 60)
-_GREY = (150, 150, 150)
+_GREY = (115, 115, 115)
 _BLACK = (20, 20, 20)
 _BLOCK_ENTRIES = 4_000_000
 
