@@ -47,6 +47,7 @@ class MlflowTracker:
     """Implements ``infra.tracking.protocol.Tracker``; picklable, with a buffer of its own in every process.
 
     Only the driver opens and closes runs: in a worker, MLflow's fluent interface would end the run of the stage.
+    Batches are sent by a thread of their own, so that a training never waits for the store.
 
     Args:
         uri: Of the tracking store.
@@ -56,7 +57,9 @@ class MlflowTracker:
 
     def __init__(self, uri: str, run_id: str, journal_dir: Path) -> None:
         self.uri, self.run_id, self.journal_dir = uri, run_id, journal_dir
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # of the buffer, held for moments
+        self._sending = threading.Lock()  # of the connection
+        self._sender: threading.Thread | None = None
         self._buffer: list[Measurement] = []
         self._sent_at = time.monotonic()
         self._silent_until = 0.0
@@ -73,13 +76,15 @@ class MlflowTracker:
         now = time.time_ns() // 1_000_000
         with self._lock:
             self._buffer += [Measurement(name, float(value), now, step or 0) for name, value in metrics.items()]
-            due = time.monotonic() - self._sent_at >= _SECONDS_BETWEEN_BATCHES
-            if due or len(self._buffer) >= _BATCH:
-                self._send_or_keep()
+            due = time.monotonic() - self._sent_at >= _SECONDS_BETWEEN_BATCHES or len(self._buffer) >= _BATCH
+            if due and (self._sender is None or not self._sender.is_alive()):
+                self._sent_at = time.monotonic()
+                self._sender = threading.Thread(target=self.flush, name="metrics", daemon=True)
+                self._sender.start()
 
     def log_file(self, path: Path, folder: str) -> None:
         """Copy a file into ``folder`` of the stage's artifacts; the end of the stage stores it in any case."""
-        with self._lock:
+        with self._sending:
             if time.monotonic() < self._silent_until:
                 return
             try:
@@ -88,8 +93,8 @@ class MlflowTracker:
                 self._failed(error)
 
     def flush(self) -> None:
-        """Send what is held back."""
-        with self._lock:
+        """Send what is held back, and wait until that is done."""
+        with self._sending:
             self._send_or_keep()
 
     def replay(self) -> int:
@@ -101,8 +106,9 @@ class MlflowTracker:
         return mlflow_client(self.uri)
 
     def _send_or_keep(self) -> None:
-        self._sent_at = time.monotonic()
-        held, self._buffer = self._buffer, []
+        with self._lock:
+            self._sent_at = time.monotonic()
+            held, self._buffer = self._buffer, []
         if not held:
             return
         if time.monotonic() >= self._silent_until:

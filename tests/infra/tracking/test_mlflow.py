@@ -1,11 +1,14 @@
 import pickle
+import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from infra.home import Home
 from infra.tracking import mlflow as tracking
+from infra.tracking.journal import Measurement
 from infra.tracking.mlflow import MlflowTracker, mlflow_client
 from infra.tracking.store import RunStore, tracking_uri
 
@@ -58,6 +61,28 @@ def test_an_outage_neither_raises_nor_stalls_and_is_replayed(
     assert len([message for message in caplog.messages if "they are kept and sent later" in message]) == 1
     assert store.tracker(run_id, tmp_path).replay() == 20
     assert _history(store, run_id, "loss") == [(epoch, float(epoch)) for epoch in range(20)]
+
+
+def test_a_training_does_not_wait_for_a_store_that_hangs(
+    store: RunStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracking, "_SECONDS_BETWEEN_BATCHES", 0.0)
+    run_id = store.start("joint", params={}, tags={}, parent=None)
+    tracker = store.tracker(run_id, tmp_path)
+    go_on = threading.Event()
+    send = tracker._send
+
+    def hang(measurements: Sequence[Measurement]) -> None:
+        assert go_on.wait(60)
+        send(measurements)
+
+    monkeypatch.setattr(tracker, "_send", hang)
+    for step in range(50):
+        tracker.log_metrics({"loss": float(step)}, step=step)
+    assert _history(store, run_id, "loss") == []  # every call came back while the store took nothing
+    go_on.set()
+    tracker.flush()
+    assert _history(store, run_id, "loss") == [(step, float(step)) for step in range(50)]
 
 
 def test_a_file_is_an_artifact_while_the_stage_runs(store: RunStore, tmp_path: Path) -> None:
