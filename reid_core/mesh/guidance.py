@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from reid_core.mesh.camera import Cameras, project, view
+from reid_core.mesh.framing import keep_inside
 from reid_core.mesh.render import interpolate, rasterise, vertex_normals
 
 ANGLES = (0, 45, 90, 135, 180, 225, 270, 315)
@@ -32,7 +33,8 @@ def guidance_maps(
 ) -> Tensor:
     """Render bodies as their images show them and turned about their vertical axes.
 
-    The body keeps the scale and the axis position of its image in every turn.
+    The body keeps the scale and the axis position of its image in every turn, unless it would leave the picture (see
+    ``framing``).
 
     Args:
         vertices: Posed bodies, shape (B, V, 3).
@@ -44,14 +46,32 @@ def guidance_maps(
     Returns:
         Brightness, 0 where there is no body and ``BODY_MINIMUM`` to 255 on it, uint8, shape (B, A, H, W).
     """
-    count = len(angles)
-    turned = cameras.turned(torch.tensor(angles, dtype=torch.float32, device=vertices.device))
-    repeated = vertices.repeat_interleave(count, dim=0)  # (B * A, V, 3)
-    fragments = rasterise(project(repeated, turned), body.faces, size=size)
-    normals = vertex_normals(vertices, body.faces).repeat_interleave(count, dim=0)
+    count, faces = len(angles), body.faces.to(vertices.device)
+    turned, points = _views(vertices, cameras, torch.tensor(angles, dtype=torch.float32, device=vertices.device))
+    fragments = rasterise(points, faces, size=size)
+    normals = vertex_normals(vertices, faces).repeat_interleave(count, dim=0)
     facing = view(normals, turned.azimuth_deg, turned.elevation_deg)
     light = torch.nn.functional.normalize(facing.new_tensor(LIGHT), dim=0)
-    lit = torch.nn.functional.normalize(interpolate(fragments, body.faces, facing), dim=-1) @ light
+    lit = torch.nn.functional.normalize(interpolate(fragments, faces, facing), dim=-1) @ light
     maps = torch.zeros(fragments.face.shape, dtype=torch.uint8, device=vertices.device)
     maps[fragments.mask] = (BODY_MINIMUM + lit.clamp(0, 1) * (255 - BODY_MINIMUM)).round().to(torch.uint8)
     return maps.reshape(len(vertices), count, *size)
+
+
+def _views(vertices: Tensor, cameras: Cameras, angles_deg: Tensor) -> tuple[Cameras, Tensor]:
+    """Turn every body by every angle and keep it in its picture: cameras of (B * A,) views and (B * A, V, 3) points."""
+    count = len(angles_deg)
+    turned = cameras.turned(angles_deg)
+    repeated = vertices.repeat_interleave(count, dim=0)
+    points = project(repeated, turned)
+    photographed = project(vertices, cameras)[..., :2].repeat_interleave(count, dim=0)
+    kept = keep_inside(
+        turned,
+        points[..., :2].amin(dim=1),
+        points[..., :2].amax(dim=1),
+        photographed.amin(dim=1),
+        photographed.amax(dim=1),
+    )
+    unturned = (angles_deg == 0).repeat(len(vertices))  # lies on the person in the photograph, wherever that is
+    kept = Cameras(*(torch.where(unturned, *pair) for pair in zip(turned, kept, strict=True)))
+    return kept, project(repeated, kept)

@@ -7,11 +7,13 @@ from reid_core.mesh.guidance import ANGLES, BODY_MINIMUM, guidance_maps
 BODY = load_body("notoes_collapse3pc")
 
 
-def maps_of(azimuth: float, *, angles: tuple[int, ...] = ANGLES, size: tuple[int, int] = (64, 32)) -> torch.Tensor:
+def maps_of(
+    azimuth: float, *, angles: tuple[int, ...] = ANGLES, size: tuple[int, int] = (64, 32), scale: float = 1.0
+) -> torch.Tensor:
     pose = torch.zeros(1, 10, 3)
     pose[0, 0, 0] = -30.0  # one leg forward: no two sides look alike
     vertices = BODY.vertices(torch.full((1, 6), 0.5), pose)
-    camera = Cameras(*(torch.tensor([value]) for value in (azimuth, 5.0, 1.0, 0.5, 0.5, 0.47)))
+    camera = Cameras(*(torch.tensor([value]) for value in (azimuth, 5.0, scale, 0.5, 0.5, 0.47)))
     return guidance_maps(vertices, BODY, camera, angles=angles, size=size)
 
 
@@ -25,7 +27,7 @@ def test_background_is_zero_and_the_body_never_is() -> None:
 
 
 def test_a_turn_is_the_same_as_another_azimuth() -> None:
-    assert torch.equal(maps_of(30.0, angles=(135,)), maps_of(165.0, angles=(0,)))
+    assert torch.equal(maps_of(30.0, angles=(135,), scale=0.7), maps_of(165.0, angles=(0,), scale=0.7))
 
 
 def test_every_side_looks_different() -> None:
@@ -54,3 +56,20 @@ def test_a_larger_map_is_the_same_picture() -> None:
     small = (maps_of(0.0) > 0).float()
     shrunk = torch.nn.functional.avg_pool2d(large[0], 2)
     assert float(((shrunk > 0.5).float() - small[0]).abs().mean()) < 0.03
+
+
+def test_turned_bodies_stay_in_the_picture() -> None:
+    pose = torch.zeros(1, 10, 3)
+    pose[0, 4, 1] = pose[0, 5, 1] = 20.0
+    vertices = BODY.vertices(torch.full((1, 6), 0.5), pose)
+    # A tight crop of a profile, its axis off the middle: seen from the front the arms would end outside.
+    camera = Cameras(*(torch.tensor([value]) for value in (90.0, 5.0, 1.9, 0.5, 0.3, 0.47)))
+    maps = guidance_maps(vertices, BODY, camera, size=(64, 32))
+    inside = (maps[0, 1:] > 0).sum(dim=(1, 2))
+    wider = Cameras(*(torch.tensor([value]) for value in (90.0, 5.0, 0.95, 0.5, 0.5, 0.47)))
+    whole = (guidance_maps(vertices, BODY, wider, size=(64, 64))[0, 1:] > 0).sum(dim=(1, 2))
+    # Squeezed, a front view covers less; a hand that is cut off would leave the edge column full of body.
+    edges = (maps[0, 1:, :, [0, -1]] > 0).sum(dim=(1, 2))
+    assert bool((edges <= 6).all()), edges
+    assert bool((inside > 0.5 * whole).all())
+    assert torch.equal(maps[:, :1], guidance_maps(vertices, BODY, camera, angles=(0,), size=(64, 32)))
