@@ -43,6 +43,17 @@ class Counter:
     def process(self) -> int:
         return os.getpid()
 
+    def slow_total(self, shared: np.ndarray, factor: float, seconds: float) -> float:
+        time.sleep(seconds)
+        return self.total(shared, factor)
+
+    def slow_process(self, seconds: float) -> int:
+        time.sleep(seconds)
+        return os.getpid()
+
+    def die(self) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
     def threads(self) -> str:
         return os.environ["OMP_NUM_THREADS"]
 
