@@ -99,7 +99,9 @@ def embed_readable(
     """
     shards = _shards(weights, paths, size, compute, flip=flip, mixed_precision=mixed_precision)
     found = compute.map_shards(_embed_readable_shard, shards, description=description, **_resources(shards, compute))
-    blocks, rows, problems = [], [], {}
+    blocks: list[np.ndarray] = []
+    rows: list[np.ndarray] = []
+    problems: dict[int, str] = {}
     for index, (features, readable, problem_of) in enumerate(found):
         if len(readable):
             blocks.append(features)

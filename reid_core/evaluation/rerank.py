@@ -108,8 +108,8 @@ def _encode(features: np.ndarray, nearest: Nearest, k1: int) -> csr_array:
     weights = np.empty(grown.nnz, dtype=np.float32)
 
     def work(start: int, stop: int) -> None:
-        rows = (grown.indptr[start : stop + 1], nearest.width[start:stop], features[start:stop])
-        _fill_weights(*rows, features, grown.indices, weights)
+        own = (nearest.width[start:stop], features[start:stop])
+        _fill_weights(grown.indptr[start : stop + 1], own, features, grown.indices, weights)
 
     in_threads(work, len(features), torch.get_num_threads())
     return csr_array((weights, grown.indices, grown.indptr), shape=grown.shape)
@@ -188,12 +188,13 @@ def _dot(a, b):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _fill_weights(indptr, width, own, features, indices, weights):  # type: ignore[no-untyped-def]
-    """Fill ``weights`` beside ``indices`` for the rows of ``indptr``, whose features are ``own``."""
-    for i in range(len(own)):
+def _fill_weights(indptr, own, features, indices, weights):  # type: ignore[no-untyped-def]
+    """Fill ``weights`` beside ``indices`` for the rows of ``indptr``, whose widths and features are ``own``."""
+    width, rows = own
+    for i in range(len(rows)):
         total = 0.0
         for p in range(indptr[i], indptr[i + 1]):
-            distance = np.float32(2) - np.float32(2) * _dot(own[i], features[indices[p]])
+            distance = np.float32(2) - np.float32(2) * _dot(rows[i], features[indices[p]])
             weights[p] = np.exp(-distance / width[i])
             total += weights[p]
         for p in range(indptr[i], indptr[i + 1]):

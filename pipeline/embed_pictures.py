@@ -1,0 +1,90 @@
+"""What ``genvar embed`` does: pictures of any origin become features."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from infra.compute.protocol import Compute
+from pipeline.trained_encoder import TrainedEncoder
+from reid_core.data.images import SUFFIXES
+from reid_core.errors import UserError
+from reid_core.evaluation.features import Features
+from stages.embedding import embed_readable
+
+_log = logging.getLogger(__name__)
+_NAMED = 5  # files named in a message; the others are counted
+
+
+def check_output(path: Path, suffix: str) -> None:
+    """Refuse a file that cannot be written, before any work."""
+    if path.suffix != suffix:
+        raise UserError(f"--out wants a file that ends in {suffix}, but got {path}")
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise UserError(
+            f"--out names {path}, whose folder does not exist or which is a folder itself; name another file"
+        )
+
+
+def find_pictures(source: Path) -> tuple[Path, list[str]]:
+    """List pictures.
+
+    Args:
+        source: A picture, or a folder that holds pictures at any depth.
+
+    Returns:
+        A folder, and the names of the pictures relative to it, sorted; hidden files and folders are left out.
+    """
+    if source.is_file():
+        return source.parent, [source.name]
+    if not source.is_dir():
+        raise UserError(f"{source} does not exist; name a folder of pictures, a picture or a Parquet file of features")
+    relative = (path.relative_to(source) for path in sorted(source.rglob("*")) if path.suffix.lower() in SUFFIXES)
+    names = [str(path) for path in relative if not any(part.startswith(".") for part in path.parts)]
+    if not names:
+        raise UserError(f"{source} holds no pictures ({', '.join(sorted(SUFFIXES))}); name the folder that does")
+    return source, names
+
+
+def embed_pictures(
+    source: Path, encoder: TrainedEncoder, compute: Compute, *, flip: bool = False, mixed_precision: bool = True
+) -> Features:
+    """Embed every picture of a folder, or one picture; unreadable ones are named, counted and passed over.
+
+    Args:
+        source: Picture or folder.
+        encoder: What embeds them.
+        compute: Runs the shards.
+        flip: Add the embeddings of the mirrored pictures.
+        mixed_precision: Compute in 16 bits on GPUs.
+
+    Returns:
+        Features of the readable pictures; at least one is.
+    """
+    root, names = find_pictures(source)
+    found = embed_readable(
+        encoder.weights,
+        [root / name for name in names],
+        encoder.image_size,
+        compute,
+        description=f"Embedding {source.name or source}",
+        flip=flip,
+        mixed_precision=mixed_precision,
+    )
+    problems = [f"{names[row]}: {problem}" for row, problem in sorted(found.problems.items())]
+    if not len(found.rows):
+        raise UserError(f"none of the {len(names)} pictures in {source} can be read ({_shortened(problems)})")
+    if problems:
+        _log.warning("%d of %d pictures in %s passed over: %s", len(problems), len(names), source, _shortened(problems))
+    info = {
+        "encoder": encoder.digest,
+        "title": encoder.title,
+        "weights": str(encoder.weights),
+        "image_size": list(encoder.image_size),
+        "flip": flip,
+    }
+    return Features(tuple(names[row] for row in found.rows), found.features, root.absolute(), info)
+
+
+def _shortened(problems: Sequence[str]) -> str:
+    more = f"; and {len(problems) - _NAMED} more" if len(problems) > _NAMED else ""
+    return "; ".join(problems[:_NAMED]) + more

@@ -1,0 +1,106 @@
+"""Finding the encoder that somebody means: by run, by folder, by file, or simply the newest one."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from infra.home import Home
+from infra.tracking.mlflow import mlflow_client
+from infra.tracking.pipelines import choose_pipelines, list_pipelines
+from infra.tracking.store import FinishedRun, RunStore, check_store, tracking_uri
+from reid_core.errors import UserError
+from reid_core.models.weights import read_header
+
+_FILE = "identity.safetensors"
+_STAGES = ("joint", "identity")  # that hold an encoder, the better one first
+_SHORTEST_ID = 6
+
+
+@dataclass(frozen=True)
+class TrainedEncoder:
+    """Weights of an identity encoder.
+
+    Attributes:
+        weights: The file.
+        title: For people.
+        image_size: Height and width in pixels that it was trained on.
+        digest: Of the file's content; features of equal digests can be compared.
+    """
+
+    weights: Path
+    title: str
+    image_size: tuple[int, int]
+    digest: str
+
+
+def find_encoder(run: str | None, home: Home) -> TrainedEncoder:
+    """Find the weights that an option names.
+
+    Args:
+        run: A weights file, a folder that holds one, the id (or its beginning) of a run of the joint or the identity
+            stage or of a pipeline, or a pipeline's name; None for the newest finished joint training.
+        home: Where runs are kept, unless MLFLOW_TRACKING_URI names a server.
+
+    Returns:
+        The encoder; the file's header was read.
+    """
+    if run is not None and (path := Path(run).expanduser()).exists():
+        return _checked(_in_folder(path) if path.is_dir() else path, str(path))
+    if run is not None and ("/" in run or run.endswith(".safetensors")):
+        raise UserError(f"--run names {run}, which does not exist; give a run id, a run folder or a .safetensors file")
+    uri = tracking_uri(home)
+    check_store(uri)
+    store = RunStore(home, uri, "")
+    if not store.exists():
+        raise UserError(f"there are no runs in {home.root}; train with genvar pipeline, or name --home or --run")
+    found, title = _newest(uri, home) if run is None else _named(uri, run)
+    return _checked(_in_folder(store.artifacts_dir(found)), title)
+
+
+def _newest(uri: str, home: Home) -> tuple[FinishedRun, str]:
+    runs = _stage_runs(uri, "joint")
+    if not runs:
+        raise UserError(f"no joint training has finished in {home.root}; run genvar pipeline, or give --run")
+    return _of_stage(runs[0])
+
+
+def _named(uri: str, run: str) -> tuple[FinishedRun, str]:
+    if len(run) >= _SHORTEST_ID:
+        for stage in _STAGES:
+            for found in _stage_runs(uri, stage):
+                if found.info.run_id.startswith(run):
+                    return _of_stage(found)
+    [pipeline] = choose_pipelines(list_pipelines(uri), [run])
+    for stage in _STAGES:
+        if stage in pipeline.stages:
+            return pipeline.stages[stage], f"{stage} run {pipeline.stages[stage].run_id[:8]} of {pipeline.title}"
+    raise UserError(f"the pipeline {pipeline.title} trained no encoder; run it further than the data stage")
+
+
+def _stage_runs(uri: str, stage: str) -> list[Any]:
+    client = mlflow_client(uri)
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    condition = f"tags.stage = '{stage}' and attributes.status = 'FINISHED'"
+    order = ["attributes.start_time DESC"]
+    return list(client.search_runs(experiments, condition, order_by=order, max_results=1000)) if experiments else []
+
+
+def _of_stage(run: Any) -> tuple[FinishedRun, str]:
+    return FinishedRun(run.info.run_id, run.info.artifact_uri), f"{run.data.tags['stage']} run {run.info.run_id[:8]}"
+
+
+def _in_folder(folder: Path) -> Path:
+    for path in (folder / _FILE, folder / "artifacts" / _FILE):
+        if path.is_file():
+            return path
+    raise UserError(f"{folder} holds no {_FILE}; name the folder of a joint or identity run, or the file itself")
+
+
+def _checked(weights: Path, title: str) -> TrainedEncoder:
+    header = read_header(weights)
+    if header.get("kind") != "identity":
+        raise UserError(f"{weights} holds a {header.get('kind')} network, wanted an identity encoder ({_FILE})")
+    height, width = header["image_size"]
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    return TrainedEncoder(weights.absolute(), title, (int(height), int(width)), digest)
