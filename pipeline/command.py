@@ -3,8 +3,9 @@
 import contextlib
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from infra.tracking.store import RunStore, check_store, tracking_uri
 from pipeline.config import configure, flat, parse_override, read_config_file
 from pipeline.plan import Plan, make_plan
 from pipeline.presets import preset
-from pipeline.results import Outcome, read_outcome, show_outcome, show_seeds
+from pipeline.results import Outcome, read_outcome, show_outcome, show_seeds, write_seeds_page
 from pipeline.runner import run_plan
 from pipeline.stages import STAGES, check_data, contents
 from reid_core.errors import UserError
@@ -28,6 +29,7 @@ _log = logging.getLogger(__name__)
 
 # Settings that reach several stages or choose the preset; each is an option of the command line as well.
 _SHORTHANDS = ("preset", "dataset", "data_root", "seed")
+_LONGEST_NAME = 120  # characters
 
 
 @dataclass(frozen=True)
@@ -67,12 +69,15 @@ class Options:
     home: Path | None = None
 
 
-def run_command(options: Options, console: Console) -> None:
+def run_command(options: Options, console: Console) -> dict[int | None, Outcome]:
     """Check everything, then run the pipeline once a seed (or show what would run), and print the results.
 
     Args:
         options: Of the command line.
         console: For results, on standard output.
+
+    Returns:
+        What each seed ended with; nothing after a dry run.
     """
     if options.executor not in ("ray", "local"):
         raise UserError(f'--executor wants ray or local, but got "{options.executor}"')
@@ -89,20 +94,32 @@ def run_command(options: Options, console: Console) -> None:
     with open_compute(options) as compute:
         dataset = str(getattr(first["data"], "dataset", "data"))
         store = RunStore(home, uri, dataset)
-        plans = {seed: (name, plan_of(options, configs)) for seed, (name, configs) in resolved.items()}
+        # The seeds share their images: their content is read once.
+        digests = {name: cache(digest) for name, digest in contents(first).items()}
+        plans = {seed: (name, plan_of(options, configs, digests)) for seed, (name, configs) in resolved.items()}
         if options.dry_run:
             for seed, (name, plan) in plans.items():
                 _show_plan(console, plan, store, name, seed)
-            return
+            return {}
         if options.executor == "ray":
             compute.prepare(home.root, _read_by_workers(first))
-        outcomes = {seed: _run_one(plan, home, store, compute, name, seed) for seed, (name, plan) in plans.items()}
+        outcomes = {
+            seed: _run_one(plan, home, store, compute, name, name_of(dataset, name, seed, options.overrides), seed)
+            for seed, (name, plan) in plans.items()
+        }
     for seed, outcome in outcomes.items():
         if seed is not None and len(outcomes) > 1:
             console.rule(f"seed {seed}", align="left")
         show_outcome(console, outcome, home.root)
     if len(outcomes) > 1:
         show_seeds(console, {seed: outcome for seed, outcome in outcomes.items() if seed is not None})
+        preset_name = resolved[seeds[0]][0]
+        write_seeds_page(
+            {name_of(dataset, preset_name, seed, options.overrides): one for seed, one in outcomes.items()},
+            home.root / f"seeds-{dataset}-{preset_name}.html",
+            console,
+        )
+    return outcomes
 
 
 def resolve(options: Options, seed: int | None) -> tuple[str, dict[str, StageConfig]]:
@@ -131,13 +148,15 @@ def _given_dataset(file: Mapping[str, Any], overrides: list[tuple[str, Any]]) ->
     return dict(overrides).get("data.dataset", in_file)
 
 
-def plan_of(options: Options, configs: Mapping[str, StageConfig]) -> Plan:
-    """Return what the options and the configuration of every stage ask to run."""
+def plan_of(
+    options: Options, configs: Mapping[str, StageConfig], digests: Mapping[str, Callable[[], str]] | None = None
+) -> Plan:
+    """Return what options and configurations ask to run; ``digests`` of what is read from outside, where known."""
     models: Mapping[str, BaseModel] = configs
     return make_plan(
         STAGES,
         configs,
-        contents(models),
+        digests if digests is not None else contents(models),
         first=options.first,
         last=options.last,
         force=options.force,
@@ -174,7 +193,9 @@ def open_compute(options: Options) -> Iterator[Any]:
         compute.close()
 
 
-def _run_one(plan: Plan, home: Home, store: RunStore, compute: Compute, preset_name: str, seed: int | None) -> Outcome:
+def _run_one(
+    plan: Plan, home: Home, store: RunStore, compute: Compute, preset_name: str, name: str, seed: int | None
+) -> Outcome:
     tags = {"preset": preset_name, **({"seed": str(seed)} if seed is not None else {})}
     if seed is not None:
         _log.info("pipeline with seed %d", seed)
@@ -186,14 +207,17 @@ def _run_one(plan: Plan, home: Home, store: RunStore, compute: Compute, preset_n
         tags=tags,
         headline=lambda found: read_outcome(found).numbers(),
         labels=lambda found: read_outcome(found).labels(),
-        name=name_of(store.experiment, preset_name, seed),
+        name=name,
     )
     return read_outcome(stages)
 
 
-def name_of(dataset: str, preset_name: str, seed: int | None) -> str:
-    """Return the name under which a pipeline is compared with others."""
-    return f"{dataset} {preset_name}" + (f" seed {seed}" if seed is not None else "")
+def name_of(dataset: str, preset_name: str, seed: int | None, overrides: Sequence[str] = ()) -> str:
+    """Return the name under which a pipeline is compared with others: what it was asked for beyond the defaults."""
+    changed = [text for text in overrides if text.split("=")[0] not in _SHORTHANDS]
+    words = [dataset, preset_name, *(["seed " + str(seed)] if seed is not None else []), *changed]
+    text = " ".join(words)
+    return text if len(text) <= _LONGEST_NAME else text[: _LONGEST_NAME - 3] + "..."
 
 
 def _show_plan(console: Console, plan: Plan, store: RunStore, preset_name: str, seed: int | None) -> None:

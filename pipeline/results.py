@@ -11,7 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from infra.home import find_home
+from pipeline.comparing import compared, comparison_page
 from pipeline.runner import StageResult
+from pipeline.workplace import write_whole
 
 _NAMES = {"untrained": "untrained", "identity": "after identity warm-up", "joint": "after joint training"}
 
@@ -87,6 +89,19 @@ def show_seeds(console: Console, outcomes: Mapping[int, Outcome]) -> None:
         deviation = statistics.stdev(values) if len(values) > 1 else 0.0
         table.add_row(name, *(f"{value:.2f}" for value in (statistics.mean(values), deviation, *values)))
     console.print(table)
+
+
+def write_seeds_page(outcomes: Mapping[str, Outcome], target: Path, console: Console) -> None:
+    """Write the comparison of several seeds, with their curves, and print where it is.
+
+    Args:
+        outcomes: Name of each pipeline to what it ended with.
+        target: Page to write.
+        console: For the place.
+    """
+    runs = [compared(name, {stage.name: stage.folder for stage in one.stages}) for name, one in outcomes.items()]
+    write_whole(target, comparison_page("Seeds compared", runs))
+    console.print(f"Seeds      {target}", markup=False, highlight=False)
 
 
 def _stage_table(stages: Sequence[StageResult]) -> Table:

@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from infra.home import find_home
-from pipeline.results import Outcome, read_outcome, show_outcome, show_seeds
+from pipeline.results import Outcome, read_outcome, show_outcome, show_seeds, write_seeds_page
 from pipeline.runner import StageResult
 
 _METRICS = {
@@ -39,6 +39,21 @@ def test_headline_numbers_keep_their_names(tmp_path: Path) -> None:
     assert numbers["rank1/untrained"] == 30.0
     assert numbers["ari/joint"] == 0.5
     assert "nmi/joint" not in numbers  # unknown is not a number
+
+
+def test_every_result_names_its_data_set_and_version(tmp_path: Path) -> None:
+    assert _outcome(tmp_path, {**_METRICS, "version": "seed 0"}).labels() == {
+        "data.dataset": "synthetic",
+        "data.version": "seed 0",
+    }
+
+
+def test_several_seeds_have_a_page(tmp_path: Path) -> None:
+    stream = io.StringIO()
+    outcomes = {f"people seed {seed}": _outcome(tmp_path / str(seed), _METRICS) for seed in (0, 1)}
+    write_seeds_page(outcomes, tmp_path / "seeds.html", Console(file=stream, soft_wrap=True))
+    assert "people seed 1" in (tmp_path / "seeds.html").read_text()
+    assert str(tmp_path / "seeds.html") in stream.getvalue()
 
 
 def test_the_tables_say_what_a_newcomer_looks_for(tmp_path: Path) -> None:
