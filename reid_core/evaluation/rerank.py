@@ -147,7 +147,7 @@ def _blend_in_threads(
     weight: float,
 ) -> None:
     def work(start: int, stop: int) -> None:
-        _blend(block[start:stop], width[start:stop], *own, *columns, first + start, np.float32(weight))
+        _blend(block[start:stop], width[start:stop], own, columns, first + start, np.float32(weight))
 
     in_threads(work, len(block), torch.get_num_threads())
 
@@ -202,10 +202,10 @@ def _fill_weights(indptr, own, features, indices, weights):  # type: ignore[no-u
 
 
 @njit(cache=True, nogil=True)
-def _blend(  # type: ignore[no-untyped-def]
-    block, width, indptr, indices, values, colptr, rows, entries, first, weight
-):
+def _blend(block, width, own, columns, first, weight):  # type: ignore[no-untyped-def]
     """Turn cosine similarities into negative re-ranked distances, in place."""
+    indptr, indices, values = own
+    colptr, rows, entries = columns
     num_gallery = block.shape[1]
     shared = np.zeros(num_gallery, dtype=np.float32)
     touched = np.empty(num_gallery, dtype=np.int32)
