@@ -72,7 +72,8 @@ def wait_for(demand: Demand, *, grows: bool) -> None:
     """
     lacking = shortage(demand, node_resources())
     if lacking is None:
-        _say_when_busy(demand)
+        if grows:
+            _say_when_busy(demand)
         return
     end = time.monotonic() + seconds_to_wait()
     if grows and time.monotonic() < end:
@@ -114,6 +115,10 @@ def node_resources() -> list[dict[str, float]]:
 def _say_when_busy(demand: Demand) -> None:
     import ray
 
+    free = ray.available_resources()  # type: ignore[no-untyped-call]
+    if all(free.get(name, 0.0) + 1e-6 >= wanted * demand.count for name, wanted in demand.bundle.items()):
+        return
+    time.sleep(_SECONDS_BETWEEN_LOOKS)  # what this pipeline has just finished with is given back a moment later
     free = ray.available_resources()  # type: ignore[no-untyped-call]
     for name, wanted in demand.bundle.items():
         if wanted and free.get(name, 0.0) + 1e-6 < wanted * demand.count:

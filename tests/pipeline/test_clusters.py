@@ -1,0 +1,103 @@
+"""The whole pipeline on several Ray nodes of this machine: the numbers of one, whatever happens to the nodes."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.infra.compute.simulated import ROOT, SimulatedCluster, simulated_cluster
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+_SETTINGS = {
+    "data": {"synthetic": {"num_train_people": 6, "num_test_people": 3, "images_per_person": 6}},
+    "mesh": {"images_per_shard": 2},
+    "identity": {"num_epochs": 1, "iterations_per_epoch": 2, "monitor_every": 1},
+    "generator": {"num_epochs": 1, "pictures_every": 1},
+    "joint": {"num_epochs": 3, "pictures_every": 3, "monitor_every": 3},
+}
+
+
+class Run:
+    """A pipeline in a process of its own."""
+
+    def __init__(self, home: Path, environment: Mapping[str, str], *options: str) -> None:
+        settings = home.with_name("settings.json")
+        settings.write_text(json.dumps(_SETTINGS))
+        command = [sys.executable, "-m", "pipeline.cli", "pipeline", "--config", str(settings), "--home", str(home)]
+        self.log: IO[str] = home.with_name(f"{home.name}.log").open("w+")
+        self.process = subprocess.Popen(
+            [*command, "--deterministic", *options], cwd=ROOT, env=environment, stdout=self.log, stderr=self.log
+        )
+
+    def end(self) -> None:
+        """Wait for its end, which must be a good one."""
+        code = self.process.wait(300)
+        self.log.seek(0)
+        assert code == 0, self.log.read()[-5000:]
+
+
+def newest(home: Path, name: str) -> Path:
+    """Return the file of this name that was written last."""
+    return max((home / "artifacts").rglob(name), key=lambda path: path.stat().st_mtime)
+
+
+def results(home: Path) -> tuple[object, object]:
+    """Return everything that was measured: scores, and the losses of joint training."""
+    losses = [json.loads(line) for line in (newest(home, "generator.safetensors").parent / "history.jsonl").open()]
+    for row in losses:
+        row.pop("images_per_second")
+    return json.loads(newest(home, "metrics.json").read_text()), losses
+
+
+def meshes(home: Path) -> object:
+    folder = newest(home, "part-00000.parquet").parent
+    return [pq.read_table(path).to_pydict() for path in sorted(folder.glob("part-*.parquet"))]
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Home of a pipeline on one node with one CPU, as every other node here has one."""
+    home = tmp_path_factory.mktemp("one") / "home"
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "MLFLOW_"))}
+    Run(home, kept, "--num-cpus", "1").end()
+    return home
+
+
+@pytest.mark.parametrize("cpus", [(1, 1), (1, 1, 1, 1)], ids=["two nodes", "four nodes"])
+def test_several_nodes_end_with_the_numbers_of_one(one: Path, tmp_path: Path, cpus: tuple[int, ...]) -> None:
+    with simulated_cluster(cpus) as cluster:
+        Run(tmp_path / "home", cluster.environment).end()
+    assert results(tmp_path / "home") == results(one)
+    assert meshes(tmp_path / "home") == meshes(one)
+
+
+def test_a_node_lost_and_a_node_added_during_mesh_extraction(one: Path) -> None:
+    before = meshes(one)
+    with simulated_cluster([0, 1, 1]) as cluster:
+        run = Run(one, cluster.environment, "--until", "mesh", "--force", "mesh")
+        busy = cluster.wait_for_work("call_shard", [1, 2])
+        cluster.remove(busy)
+        added = cluster.add(1)
+        assert cluster.wait_for_work("call_shard", [added]) == added
+        run.end()
+    assert meshes(one) == before
+
+
+def test_a_node_lost_during_joint_training(one: Path) -> None:
+    before = results(one)
+    with simulated_cluster([0, 1, 1]) as cluster:
+        run = Run(one, cluster.environment, "--force", "joint")
+        work = one / "work"
+        while not list(work.glob("joint-*/scratch/joint/whole-epoch-0000")):
+            assert run.process.poll() is None
+        # The pool and the rank are there; the node of the rank goes.
+        cluster.remove(cluster.wait_for_work("TrainWorker", [1, 2]))
+        run.end()
+    assert results(one) == before
