@@ -1,7 +1,7 @@
 """Do the label-free objectives rank settings as the true mAP does? Reads searches that pruned nothing.
 
     .venv/bin/genvar tune clustering --trials 16 --reduction 0
-    .venv/bin/python benchmarks/objective.py runs/searches/clustering-*/results/search.json --out docs/search-scatter.png
+    .venv/bin/python benchmarks/objective.py runs/searches/*/results/search.json --out docs/search.png
 
 For every number that a trial logged without labels: Spearman's rank correlation with the mAP of its last epoch, over
 the trials that ran to the end, with a 95 % interval by bootstrap over the trials.
