@@ -3,7 +3,7 @@
 from stages.clustering import ClusterConfig
 from stages.generator import GeneratorConfig
 from stages.identity import AugmentConfig, IdentityConfig
-from stages.joint import ContrastConfig, JointConfig
+from stages.joint_config import ContrastConfig, JointConfig
 from stages.training import GenerationWeights, GeneratorOptimConfig
 
 # About 800 rendered images of 64 x 32 on two CPU cores. Ten images a person: short neighbour lists.

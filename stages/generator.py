@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
@@ -12,34 +12,31 @@ from torch import Tensor
 from infra.compute.protocol import Compute, TrainContext
 from infra.tracking.protocol import Tracker
 from reid_core.data.sampling import shuffled_batches
-from reid_core.errors import UserError
-from reid_core.learning.distributed import own_slice
-from reid_core.learning.generation import GenerationBatch
+from reid_core.learning.clock import Clock
 from reid_core.learning.generator_step import GenerationSettings, Networks, Optimisers, generator_step
-from reid_core.learning.guidance import draw_angles
-from reid_core.learning.mixing import Mixture, draw_mixture
 from reid_core.models.discriminator import Discriminator
 from reid_core.models.generator import Generator
 from reid_core.models.identity import IdentityEncoder, part_appearance
 from reid_core.models.initial import initialised
 from reid_core.models.weights import load_identity, network_header, save_weights
 from reid_core.seeds import generator_for
+from stages.epoch_log import EpochLog
 from stages.generated_pictures import write_pictures
+from stages.resuming import CheckpointConfig, load_state, save_state
 from stages.stage import Stage, StageConfig
 from stages.training import (
     ANGLES,
-    EpochLog,
     GenerationWeights,
     GeneratorOptimConfig,
     GuidanceSource,
     Mixing,
     TrainingImages,
     check_angles,
-    load_state,
+    check_split,
     log_epoch,
     read_training_images,
     read_view,
-    save_state,
+    varied_batch,
     write_json,
 )
 
@@ -68,6 +65,7 @@ class GeneratorConfig(StageConfig):
     weights: GenerationWeights = Field(default_factory=lambda: GenerationWeights(), description="Losses' weights.")
     optim: GeneratorOptimConfig = Field(default_factory=lambda: GeneratorOptimConfig(), description="Optimisers.")
     pictures_every: int = Field(1, ge=1, le=1000, description="Epochs from one sheet of pictures to the next.")
+    checkpoints: CheckpointConfig = Field(default_factory=lambda: CheckpointConfig(), description="For restarts.")
     num_workers: int = Field(1, ge=1, le=1024, description="Training ranks; the global batch is split over them.")
     seed: int = Field(0, ge=0, description="Seed of all random draws.")
 
@@ -83,11 +81,7 @@ class _Job:
 
 def run(config: GeneratorConfig, inputs: Mapping[str, Path], out_dir: Path, compute: Compute, tracker: Tracker) -> None:
     """Train S, G and Dis; writes ``generator.safetensors``, ``discriminator.safetensors`` and pictures."""
-    if config.batch_size % config.num_workers:
-        raise UserError(
-            f"generator: a batch of {config.batch_size} images does not split over num_workers={config.num_workers}; "
-            "choose a divisor"
-        )
+    check_split("generator", config.batch_size, config.num_workers)
     check_angles(config.angles)
     out_dir.mkdir(parents=True, exist_ok=True)
     num_images = len(read_view(inputs["data"]))
@@ -129,20 +123,37 @@ def _loop(context: TrainContext, job: _Job) -> None:
     optim = config.optim
     optimisers = Optimisers(None, optim.adam(generator, optim.lr), optim.adam(discriminator, optim.discriminator_lr))
     history: list[dict[str, float]] = []
+    middle: dict[str, Any] | None = None  # of an epoch that was interrupted
+    first_iteration = 0
     if state := load_state(context):
         generator.load_state_dict(state["generator"])
         discriminator.load_state_dict(state["discriminator"])
         optimisers.generator.load_state_dict(state["generator_optimiser"])
         optimisers.discriminator.load_state_dict(state["discriminator_optimiser"])
-        history = state["history"]
+        history, middle, first_iteration = state["history"], state["middle"], state["iteration"]
     else:
         generator.decoder.calibrate(_sample_parts(encoder, images, config, device))
+
+    def save(epoch: int, iteration: int, middle: dict[str, Any] | None) -> None:
+        content = {
+            "generator": generator.state_dict(),
+            "discriminator": discriminator.state_dict(),
+            "generator_optimiser": optimisers.generator.state_dict(),
+            "discriminator_optimiser": optimisers.discriminator.state_dict(),
+            "history": history,
+            "middle": middle,
+        }
+        save_state(context, epoch, iteration, content, keep=config.checkpoints.keep)
 
     for epoch in range(len(history), config.num_epochs):
         order = shuffled_batches(
             torch.arange(len(images)), config.batch_size, generator=generator_for(config.seed, "generator", epoch)
         )
-        draws = generator_for(config.seed, "generator", epoch, "variance", context.rank)
+        draws = generator_for(config.seed, "generator", epoch, "variance", 0)
+        clock = Clock()
+        log = EpochLog(clock, None if middle is None else middle["log"])
+        if middle is not None:
+            draws.set_state(middle["draws"])
         adversarial = epoch >= config.adversarial_from_epoch and config.weights.adversarial > 0
         settings = GenerationSettings(
             rotation=config.rotation and epoch >= config.rotation_from_epoch,
@@ -152,41 +163,40 @@ def _loop(context: TrainContext, job: _Job) -> None:
             clip_norm=optim.clip_norm,
         )
         generator.train()
-        log = EpochLog()
-        for iteration, global_batch in enumerate(order):
-            index = own_slice(global_batch)
-            pixels = images.batch(index, device)
-            angles = draw_angles(len(index), torch.tensor(config.angles), generator=draws)
-            still, turned = guidance.pair(index, angles, pixels)
-            mixture = draw_mixture(len(index), alpha=config.mixing_alpha, generator=draws)
-            batch = GenerationBatch(
-                images=pixels,
-                guidance=still,
-                turned=turned,
-                has_mesh=guidance.has_mesh[index].to(device),
-                mixture=Mixture(mixture.partner.to(device), mixture.ratio.to(device)),
+        for iteration in range(first_iteration, len(order)):
+            with clock.part("data"):
+                batch = varied_batch(
+                    order[iteration],
+                    images,
+                    guidance,
+                    angles=config.angles,
+                    mixing_alpha=config.mixing_alpha,
+                    draws=draws,
+                    device=device,
+                )
+            result = generator_step(
+                networks,
+                optimisers,
+                batch,
+                settings,
+                adversarial=adversarial,
+                discriminate=adversarial and iteration % optim.discriminator_every == 0,
+                clock=clock,
             )
-            discriminate = adversarial and iteration % optim.discriminator_every == 0
-            terms = generator_step(
-                networks, optimisers, batch, settings, adversarial=adversarial, discriminate=discriminate
-            )
-            log.add(terms, len(global_batch))
-            context.advance(len(global_batch), image=float(terms["image_reconstruction"]))
+            log.add(result.terms, config.batch_size, norms=result.gradient_norms, skipped=result.skipped)
+            context.advance(config.batch_size, image=float(result.terms["image_reconstruction"]))
+            if config.checkpoints.due(iteration, len(order)):
+                save(epoch, iteration + 1, {"draws": draws.get_state(), "log": log.state()})
+        middle, first_iteration = None, 0
 
         # Look, log, checkpoint.
-        history.append(log.row(epoch))
+        rates = {"lr/generator": optim.lr, "lr/discriminator": optim.discriminator_lr}
+        history.append(log.row(epoch, **rates))
         if context.rank == 0:
             log_epoch(context.tracker, history, out_dir)
             if (epoch + 1) % config.pictures_every == 0 or epoch + 1 == config.num_epochs:
                 write_pictures(generator, encoder, images, guidance, out_dir, context.tracker)
-        saved = {
-            "generator": generator.state_dict(),
-            "discriminator": discriminator.state_dict(),
-            "generator_optimiser": optimisers.generator.state_dict(),
-            "discriminator_optimiser": optimisers.discriminator.state_dict(),
-            "history": history,
-        }
-        save_state(context, epoch, saved)
+        save(epoch + 1, 0, None)
 
     if context.rank == 0:
         if not (out_dir / "pictures").is_dir():  # a rerun after the last epoch, whose pictures were lost
@@ -213,10 +223,10 @@ def _sample_parts(
     order = torch.randperm(len(images), generator=generator_for(config.seed, "generator", "calibration"))[:4096]
     return torch.cat(
         [
-            part_appearance(encoder(images.batch(index, device)).feature_map, config.num_parts)
+            part_appearance(encoder.feature_map(images.batch(index, device)), config.num_parts)
             for index in torch.split(order, 64)
         ]
     )
 
 
-STAGE = Stage("generator", 1, GeneratorConfig, ("data", "mesh", "identity"), run)
+STAGE = Stage("generator", 2, GeneratorConfig, ("data", "mesh", "identity"), run)

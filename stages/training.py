@@ -1,12 +1,10 @@
-"""What the three training stages share: images in memory, guidance by batch, epoch logs and checkpoints."""
+"""What the three training stages share: images in memory, varied batches, clustering."""
 
 import json
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -17,13 +15,14 @@ from reid_core.data.images import as_float, load_images
 from reid_core.data.manifest import UnlabelledImages, read_manifest, unlabelled
 from reid_core.errors import UserError
 from reid_core.evaluation.embed import embed
-from reid_core.learning.distributed import broadcast, gather_rows, world
-from reid_core.learning.guidance import guidance_for
+from reid_core.learning.distributed import broadcast, gather_batch, own_slice, world
+from reid_core.learning.generation import GenerationBatch
+from reid_core.learning.guidance import draw_angles, guidance_for
+from reid_core.learning.mixing import Mixture, draw_mixture
 from reid_core.mesh.cache import open_mesh_cache
 from stages.clustering import ClusterConfig, PseudoLabels, pseudo_labels
 from stages.stage import StageConfig
 
-_STATE = "state.pt"
 ANGLES = (45, 90, 135, 180, 225, 270, 315)
 
 
@@ -72,6 +71,17 @@ def check_angles(angles: Sequence[int]) -> None:
     unknown = sorted(set(angles) - set(ANGLES))
     if unknown:
         raise UserError(f"rotations are wanted among {list(ANGLES)} degrees, but {unknown} came; leave these out")
+
+
+def check_split(stage: str, batch_size: int, num_workers: int, batch_norm_images: int = 0) -> None:
+    """Refuse a global batch that does not split over the ranks, or not into groups of batch norm."""
+    for name, divisor in (("num_workers", num_workers), ("batch_norm_images", batch_norm_images)):
+        if divisor and batch_size % divisor:
+            raise UserError(
+                f"{stage}: a batch of {batch_size} images does not split by {name}={divisor}; choose a divisor"
+            )
+    if batch_norm_images == 1:
+        raise UserError(f"{stage}: batch_norm_images=1 leaves nothing to normalise by; choose 2 or more")
 
 
 def read_view(data_dir: Path) -> UnlabelledImages:
@@ -154,32 +164,42 @@ class GuidanceSource:
         return able[torch.linspace(0, len(able) - 1, min(count, len(able))).long()]
 
 
-class EpochLog:
-    """Means of the loss terms of one epoch, and how fast it went."""
+def varied_batch(
+    global_batch: Tensor,
+    images: TrainingImages,
+    guidance: GuidanceSource,
+    *,
+    angles: Sequence[int],
+    mixing_alpha: float,
+    draws: torch.Generator,
+    device: torch.device,
+) -> GenerationBatch:
+    """Draw the variance of a global batch and return this rank's part: the same for every number of ranks.
 
-    def __init__(self) -> None:
-        self._sums: dict[str, Tensor] = {}
-        self._counts: dict[str, int] = {}
-        self._images = 0
-        self._start = time.perf_counter()
+    Args:
+        global_batch: Image positions, shape (B,).
+        images: All training images.
+        guidance: Their guidance maps.
+        angles: Rotations to draw from, in degrees.
+        mixing_alpha: Both parameters of the mixing ratio's Beta distribution.
+        draws: Source of randomness, in the same state on every rank.
+        device: Of this rank.
 
-    def add(self, terms: Mapping[str, Tensor], num_images: int) -> None:
-        """Count the terms of one iteration over ``num_images`` images of all ranks."""
-        for name, term in terms.items():
-            self._sums[name] = self._sums.get(name, torch.zeros_like(term)) + term
-            self._counts[name] = self._counts.get(name, 0) + 1
-        self._images += num_images
-
-    def row(self, epoch: int, **numbers: float) -> dict[str, float]:
-        """Return the epoch's line of the history; an error when a loss is not a number."""
-        means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
-        broken = sorted(name for name, mean in means.items() if not np.isfinite(mean))
-        if broken:
-            raise UserError(
-                f"training diverged in epoch {epoch}: {', '.join(broken)} is not a number; lower the learning rate"
-            )
-        seconds = max(time.perf_counter() - self._start, 1e-9)
-        return {"epoch": epoch, **means, **numbers, "images_per_second": self._images / seconds}
+    Returns:
+        What one iteration generates from.
+    """
+    index = own_slice(global_batch)
+    turns = own_slice(draw_angles(len(global_batch), torch.tensor(angles), generator=draws))
+    pixels = images.batch(index, device)
+    still, turned = guidance.pair(index, turns, pixels)
+    mixture = draw_mixture(len(global_batch), alpha=mixing_alpha, generator=draws).own()
+    return GenerationBatch(
+        images=pixels,
+        guidance=still,
+        turned=turned,
+        has_mesh=guidance.has_mesh[index].to(device),
+        mixture=Mixture(mixture.partner.to(device), mixture.ratio.to(device)),
+    )
 
 
 def log_epoch(tracker: Tracker, history: list[dict[str, float]], out_dir: Path) -> None:
@@ -192,21 +212,6 @@ def log_epoch(tracker: Tracker, history: list[dict[str, float]], out_dir: Path) 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a flat dictionary for people and later stages."""
     path.write_text(json.dumps(dict(content), indent=2, sort_keys=True) + "\n")
-
-
-def save_state(context: TrainContext, epoch: int, state: Mapping[str, Any]) -> None:
-    """Make the checkpoint that follows an epoch; tensors, numbers and dictionaries only."""
-    context.save(f"epoch-{epoch:04d}", lambda folder: torch.save(dict(state), folder / _STATE))
-
-
-def load_state(context: TrainContext) -> dict[str, Any] | None:
-    """Return the newest checkpoint's state, or None at a fresh start."""
-    folder = context.latest()
-    if folder is None:
-        return None
-    state = torch.load(folder / _STATE, map_location="cpu", weights_only=True)
-    assert isinstance(state, dict)
-    return state
 
 
 def set_learning_rate(optimiser: torch.optim.Optimizer, lr: float) -> None:
@@ -231,8 +236,7 @@ def embed_training_images(encoder: nn.Module, images: TrainingImages, device: to
     rounds = -(-len(images) // size)
     own = (torch.arange(rounds) * size + rank) % len(images)  # every rank the same number; the surplus is cut below
     features = embed(encoder, images.pixels[own], batch_size=batch_size, device=device)
-    gathered = gather_rows(features.to(device)).cpu()  # rank by rank
-    return gathered.view(size, rounds, -1).transpose(0, 1).reshape(size * rounds, -1)[: len(images)]
+    return gather_batch(features.to(device)).cpu()[: len(images)]
 
 
 def cluster_features(

@@ -46,7 +46,7 @@ class RankContext:
             self.advance(0)
         return path
 
-    def save(self, name: str, write: Callable[[Path], None]) -> None:
+    def save(self, name: str, write: Callable[[Path], None], *, keep: int = 2) -> None:
         """Make an atomic checkpoint on rank 0, while the other ranks wait for it."""
 
         def write_all(folder: Path) -> None:
@@ -54,7 +54,7 @@ class RankContext:
             (folder / _PROGRESS).write_text(json.dumps({"done": self._done}))
 
         if self.rank == 0:
-            save_checkpoint(self.checkpoint_dir, name, write_all)
+            save_checkpoint(self.checkpoint_dir, name, write_all, keep=keep)
         if self.world_size > 1:
             dist.barrier()
 

@@ -26,33 +26,74 @@ class Augmentation(NamedTuple):
     jitter: float = 0.0
 
 
-def augment(images: Tensor, how: Augmentation, *, generator: torch.Generator) -> Tensor:
+class AugmentDraws(NamedTuple):
+    """What is random in the augmentation of B images, all of it in [0, 1) unless said.
+
+    Attributes:
+        flip: Shape (B,).
+        shift: Rows and columns cut off at the top left, whole numbers up to twice the padding, shape (2, B, 1).
+        colour: Shape (B, 5).
+        erase: Shape (5, B).
+    """
+
+    flip: Tensor
+    shift: Tensor
+    colour: Tensor
+    erase: Tensor
+
+    def of(self, rows: slice) -> "AugmentDraws":
+        """Return what was drawn for some of the images."""
+        return AugmentDraws(self.flip[rows], self.shift[:, rows], self.colour[rows], self.erase[:, rows])
+
+
+def draw_augmentation(num_images: int, how: Augmentation, *, generator: torch.Generator) -> AugmentDraws:
+    """Draw the augmentation of a (global) batch.
+
+    Args:
+        num_images: B.
+        how: Strengths.
+        generator: Source of randomness, on the CPU.
+
+    Returns:
+        Draws on the CPU.
+    """
+    return AugmentDraws(
+        flip=torch.rand(num_images, generator=generator),
+        shift=torch.randint(2 * how.pad + 1, (2, num_images, 1), generator=generator)
+        if how.pad
+        else torch.zeros(2, num_images, 1, dtype=torch.long),
+        colour=torch.rand(num_images, 5, generator=generator) if how.jitter else torch.zeros(num_images, 5),
+        erase=torch.rand(5, num_images, generator=generator),
+    )
+
+
+def augment(images: Tensor, how: Augmentation, draws: AugmentDraws) -> Tensor:
     """Augment every image of a batch on its own.
 
     Args:
         images: In [-1, 1], shape (B, 3, H, W).
         how: Strengths.
-        generator: Source of randomness, on the CPU.
+        draws: Of these images.
 
     Returns:
         Shape (B, 3, H, W).
     """
-    images = _flip(images, how.flip_probability, generator)
-    images = _crop(images, how.pad, generator)
-    images = _jitter(images, how.jitter, generator)
-    return _erase(images, how.erase_probability, generator)
+    draws = AugmentDraws(*(column.to(images.device) for column in draws))
+    images = _flip(images, how.flip_probability, draws.flip)
+    images = _crop(images, how.pad, draws.shift)
+    images = _jitter(images, how.jitter, draws.colour)
+    return _erase(images, how.erase_probability, draws.erase)
 
 
-def _flip(images: Tensor, probability: float, generator: torch.Generator) -> Tensor:
-    chosen = (torch.rand(len(images), generator=generator) < probability).to(images.device)
-    return torch.where(chosen.view(-1, 1, 1, 1), images.flip(3), images)
+def _flip(images: Tensor, probability: float, drawn: Tensor) -> Tensor:
+    return torch.where((drawn < probability).view(-1, 1, 1, 1), images.flip(3), images)
 
 
-def _crop(images: Tensor, pad: int, generator: torch.Generator) -> Tensor:
+def _crop(images: Tensor, pad: int, shift: Tensor) -> Tensor:
     if pad == 0:
         return images
     count, _, height, width = images.shape
-    top, left = torch.randint(2 * pad + 1, (2, count, 1), generator=generator).to(images.device)
+    top, left = shift
     rows = (top + torch.arange(height, device=images.device)).view(count, 1, height, 1)
     columns = (left + torch.arange(width, device=images.device)).view(count, 1, 1, width)
     padded = F.pad(images, (pad, pad, pad, pad))
@@ -61,10 +102,10 @@ def _crop(images: Tensor, pad: int, generator: torch.Generator) -> Tensor:
     return padded[batch, channel, rows, columns]
 
 
-def _jitter(images: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+def _jitter(images: Tensor, strength: float, drawn: Tensor) -> Tensor:
     if strength == 0:
         return images
-    draws = (2 * torch.rand(len(images), 5, generator=generator) - 1).to(images.device) * strength
+    draws = (2 * drawn - 1) * strength
     gain = 1 + 0.5 * draws[:, :3].view(-1, 3, 1, 1)
     brightness, contrast = draws[:, 3].view(-1, 1, 1, 1), 1 + draws[:, 4].view(-1, 1, 1, 1)
     mean = images.mean(dim=(1, 2, 3), keepdim=True)
@@ -72,9 +113,9 @@ def _jitter(images: Tensor, strength: float, generator: torch.Generator) -> Tens
     return coloured.clamp(-1, 1)
 
 
-def _erase(images: Tensor, probability: float, generator: torch.Generator) -> Tensor:
-    count, _, height, width = images.shape
-    chosen, area, aspect, top, left = torch.rand(5, count, generator=generator).to(images.device)
+def _erase(images: Tensor, probability: float, drawn: Tensor) -> Tensor:
+    height, width = images.shape[2:]
+    chosen, area, aspect, top, left = drawn
     # Area 2 to 40 % and aspect 0.3 to 3.3, the values of Random Erasing (arXiv 1708.04896).
     area = (0.02 + 0.38 * area) * height * width
     aspect = torch.exp((2 * aspect - 1) * 1.2)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from reid_core.learning.distributed import count_over_ranks, mean_over_ranks, own_slice
 from reid_core.learning.mixing import Mixture
 from reid_core.learning.positives import other_cluster_rows, same_cluster_rows
 from reid_core.losses.memory_nce import memory_nce
@@ -40,6 +41,10 @@ class Draws(NamedTuple):
 
     positive: Tensor
     negatives: Tensor
+
+    def own(self) -> "Draws":
+        """Return this rank's part of what was drawn for the global batch."""
+        return Draws(own_slice(self.positive), own_slice(self.negatives))
 
 
 def draw_rows(pool: Pool, index: Tensor, *, num_negatives: int, generator: torch.Generator) -> Draws:
@@ -77,11 +82,13 @@ def rotation_contrast(
     Returns:
         Scalar: the sum of three means; two of them are missing when no image has a view.
     """
-    loss = memory_nce(features, pool.rows, draws.positive, draws.negatives, temperature=temperature).mean()
-    if len(viewed):
+    plain = memory_nce(features, pool.rows, draws.positive, draws.negatives, temperature=temperature)
+    loss = mean_over_ranks(plain)
+    if count_over_ranks(len(viewed), features.device):
         negatives = draws.negatives[viewed]
         for positive in (index[viewed], draws.positive[viewed]):
-            loss = loss + memory_nce(view_features, pool.rows, positive, negatives, temperature=temperature).mean()
+            turned = memory_nce(view_features, pool.rows, positive, negatives, temperature=temperature)
+            loss = loss + mean_over_ranks(turned)
     return loss
 
 
@@ -104,6 +111,6 @@ def mixing_contrast(
     own = pool.labels[index]
     plain = prototype_cross_entropy(features, pool.prototypes, own, temperature=temperature)
     mixed = mixed_prototype_cross_entropy(
-        mix_features, pool.prototypes, (own, own[mixture.partner]), mixture.ratio, temperature=temperature
+        mix_features, pool.prototypes, (own, mixture.partners(own)), mixture.ratio, temperature=temperature
     )
-    return plain.mean() + mixed.mean()
+    return mean_over_ranks(plain) + mean_over_ranks(mixed)

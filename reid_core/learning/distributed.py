@@ -4,6 +4,7 @@ Letters: B rows of one rank, W ranks.
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -17,6 +18,12 @@ def world() -> tuple[int, int]:
     return dist.get_rank(), dist.get_world_size()
 
 
+def own_rows() -> slice:
+    """Return which rows of a global batch are this rank's: every W-th one, starting at the rank."""
+    rank, size = world()
+    return slice(rank, None, size)
+
+
 def own_slice(batch: Tensor) -> Tensor:
     """Return this rank's part of a global batch.
 
@@ -26,9 +33,9 @@ def own_slice(batch: Tensor) -> Tensor:
     Returns:
         Every W-th row, starting at the rank.
     """
-    rank, size = world()
+    _, size = world()
     assert len(batch) % size == 0, f"a global batch of {len(batch)} does not split over {size} ranks"
-    return batch[rank::size]
+    return batch[own_rows()]
 
 
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
@@ -49,11 +56,11 @@ def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
         gradient.copy_(part.view_as(gradient))
 
 
-def gather_rows(rows: Tensor) -> Tensor:
-    """Concatenate the rows of all ranks, rank by rank.
+def gather_batch(rows: Tensor) -> Tensor:
+    """Put the slices of all ranks together again, in the order of the global batch; gradients find their way back.
 
     Args:
-        rows: Shape (B, ...), the same on every rank.
+        rows: What ``own_slice`` gave, or what was made of it, one row an image, shape (B, ...), B the same everywhere.
 
     Returns:
         Shape (W * B, ...), the same values on every rank.
@@ -61,9 +68,58 @@ def gather_rows(rows: Tensor) -> Tensor:
     _, size = world()
     if size == 1:
         return rows
-    parts = [torch.empty_like(rows) for _ in range(size)]
-    dist.all_gather(parts, rows.contiguous())
-    return torch.cat(parts)
+    gathered: Tensor = _GatherBatch.apply(rows)  # type: ignore[no-untyped-call]
+    return gathered
+
+
+def sum_over_ranks(values: Tensor) -> Tensor:
+    """Add up a tensor of the same shape on every rank; gradients are added up on their way back."""
+    if world()[1] == 1:
+        return values
+    total: Tensor = _SumOverRanks.apply(values)  # type: ignore[no-untyped-call]
+    return total
+
+
+def mean_over_ranks(values: Tensor) -> Tensor:
+    """Return this rank's share of the mean over the values of all ranks.
+
+    Ranks may hold different numbers of values: a turned view exists only where there is a mesh. The mean of all ranks'
+    shares is the mean of all values, so that losses made of shares have the right gradient after
+    ``average_gradients``, however the values are spread.
+
+    Args:
+        values: Any number of values, also none (as long as another rank has some), shape (n,).
+
+    Returns:
+        Scalar; alone, the plain mean.
+    """
+    _, size = world()
+    if size == 1:
+        return values.mean()
+    count = torch.tensor(float(values.numel()), device=values.device)
+    dist.all_reduce(count)
+    return values.sum() * (size / count.clamp_min(1))
+
+
+def whole_mean(values: Tensor) -> Tensor:
+    """Return the mean of the detached values of all ranks, of any number on each; the same scalar on every rank."""
+    _, size = world()
+    values = values.detach()
+    if size == 1:
+        return values.mean()
+    both = torch.stack([values.sum(), torch.tensor(float(values.numel()), device=values.device)])
+    dist.all_reduce(both)
+    return both[0] / both[1].clamp_min(1)
+
+
+def count_over_ranks(count: int, device: torch.device) -> int:
+    """Return the sum of a number over all ranks."""
+    _, size = world()
+    if size == 1:
+        return count
+    total = torch.tensor(count, device=device)
+    dist.all_reduce(total)
+    return int(total)
 
 
 def broadcast(tensor: Tensor) -> Tensor:
@@ -82,3 +138,34 @@ def synchronise_buffers(module: nn.Module) -> None:
         if buffer.is_floating_point():
             dist.all_reduce(buffer)
             buffer /= size
+
+
+class _GatherBatch(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        rank, size = world()
+        ctx.own = (rank, size)
+        parts = [torch.empty_like(rows) for _ in range(size)]
+        dist.all_gather(parts, rows.contiguous())
+        return torch.stack(parts, dim=1).flatten(0, 1)  # the i-th row of rank r is the (i * W + r)-th of the batch
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        rank, size = ctx.own
+        gradient = gradient.contiguous().clone()
+        dist.all_reduce(gradient)
+        return gradient[rank::size]
+
+
+class _SumOverRanks(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        total = values.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        gradient = gradient.contiguous().clone()
+        dist.all_reduce(gradient)
+        return gradient

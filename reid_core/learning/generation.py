@@ -10,11 +10,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from reid_core.learning.distributed import count_over_ranks, mean_over_ranks, whole_mean
 from reid_core.learning.mixing import MixingKind, Mixture, mixed_code
 from reid_core.losses.adversarial import deceive
 from reid_core.losses.reconstruction import appearance_distance, image_distance
 from reid_core.models.discriminator import Discriminator
 from reid_core.models.generator import Generator
+
+# A: images (n, 3, H, W) and, for each kind of them in turn, the positions in the batch that they were made from; gives
+# parts (n, P, C).
+Appearance = Callable[[Tensor, tuple[Tensor, ...]], Tensor]
 
 
 class GenerationBatch(NamedTuple):
@@ -39,7 +44,8 @@ class Views(NamedTuple):
     """Generated variance of a batch.
 
     Attributes:
-        rotated: Positions of the images that were turned, shape (R,).
+        rotated: Positions of the images that were turned, shape (R,); on this rank there may be none.
+        any_rotated: Whether an image was turned on any rank.
         rotation: x_rot, shape (R, 3, H, W).
         mix: x_mix, shape (B, 3, H, W), or None when nothing generated was mixed.
         reconstruction: x_rec, shape (B, 3, H, W).
@@ -47,6 +53,7 @@ class Views(NamedTuple):
     """
 
     rotated: Tensor
+    any_rotated: bool
     rotation: Tensor
     mix: Tensor | None
     reconstruction: Tensor
@@ -94,6 +101,7 @@ def generate_views(
     painted = generator.decoder(torch.cat(structures), torch.cat(appearances))
     return Views(
         rotated=rotated,
+        any_rotated=rotation and count_over_ranks(turned_count, parts.device) > 0,
         rotation=painted[count : count + turned_count],
         mix=painted[count + turned_count :] if len(structures) > 1 else None,
         reconstruction=painted[:count],
@@ -103,7 +111,7 @@ def generate_views(
 
 def generation(
     generator: Generator,
-    appearance: Callable[[Tensor], Tensor],
+    appearance: Appearance,
     batch: GenerationBatch,
     parts: Tensor,
     *,
@@ -114,7 +122,7 @@ def generation(
 
     Args:
         generator: S and G.
-        appearance: A: images (B, 3, H, W) to parts (B, P, C).
+        appearance: A.
         batch: Images and guidance.
         parts: A(x), shape (B, P, C).
         rotation: Whether to turn bodies; images without a mesh never are.
@@ -125,21 +133,62 @@ def generation(
         something was turned, ``image_cycle`` and ``feature_cycle``.
     """
     views = generate_views(generator, batch, parts, rotation=rotation, mixing=mixing)
+    everyone = torch.arange(len(parts), device=parts.device)
+    seen = appearance(torch.cat([views.reconstruction, views.rotation]), (everyone, views.rotated))
+    return measure(generator, appearance, batch, parts, views, seen)
+
+
+def measure(
+    generator: Generator, appearance: Appearance, batch: GenerationBatch, parts: Tensor, views: Views, seen: Tensor
+) -> Generation:
+    """Turn rotated views back, and measure them and the reconstructions against the images.
+
+    Args:
+        generator: S and G.
+        appearance: A, as for ``generation``.
+        batch: Images and guidance.
+        parts: A(x), shape (B, P, C).
+        views: Of the batch.
+        seen: A of reconstructions and rotated views, shape (B + R, P, C).
+
+    Returns:
+        As for ``generation``.
+    """
     count = len(parts)
-    seen = appearance(torch.cat([views.reconstruction, views.rotation]))
-    terms = {
-        "image_reconstruction": image_distance(views.reconstruction, batch.images).mean(),
-        "feature_reconstruction": appearance_distance(seen[:count], parts).mean(),
-    }
+    terms = reconstruction_terms(views.reconstruction, batch.images, seen[:count], parts, "reconstruction")
     fakes = [views.reconstruction]
-    if len(views.rotated):
+    if views.any_rotated:
         cycle = generator.decoder(views.structure[views.rotated], seen[count:])
-        terms["image_cycle"] = image_distance(cycle, batch.images[views.rotated]).mean()
-        terms["feature_cycle"] = appearance_distance(appearance(cycle), parts[views.rotated]).mean()
+        known = parts[views.rotated]
+        terms |= reconstruction_terms(
+            cycle, batch.images[views.rotated], appearance(cycle, (views.rotated,)), known, "cycle"
+        )
         fakes += [views.rotation, cycle]
     if views.mix is not None:
         fakes.append(views.mix)
     return Generation(views, torch.cat(fakes), terms)
+
+
+def reconstruction_terms(
+    generated: Tensor, images: Tensor, seen: Tensor, parts: Tensor, name: str
+) -> dict[str, Tensor]:
+    """Measure images that should be the originals again: one half of L_img and one of L_feat.
+
+    Args:
+        generated: x_rec or x_cyc, shape (n, 3, H, W).
+        images: x, shape (n, 3, H, W).
+        seen: A(generated), shape (n, P, C).
+        parts: A(x), a constant here, shape (n, P, C).
+        name: ``reconstruction`` or ``cycle``.
+
+    Returns:
+        ``image_<name>`` and ``feature_<name>``, scalars.
+    """
+    magnitude = whole_mean(parts.abs())
+    return {
+        f"image_{name}": mean_over_ranks(image_distance(generated, images)),
+        f"feature_{name}": mean_over_ranks(appearance_distance(seen, parts, magnitude=magnitude)),
+    }
 
 
 def deception(discriminator: Discriminator, fakes: Tensor) -> Tensor:
@@ -153,7 +202,7 @@ def deception(discriminator: Discriminator, fakes: Tensor) -> Tensor:
         Scalar.
     """
     with parameters_fixed(discriminator):
-        return deceive(discriminator(fakes)).mean()
+        return mean_over_ranks(deceive(discriminator(fakes)))
 
 
 @contextmanager

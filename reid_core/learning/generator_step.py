@@ -3,18 +3,19 @@
 Letters: B images, H x W pixels.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 
+from reid_core.learning.clock import Clock
 from reid_core.learning.discriminator_step import discriminator_step
-from reid_core.learning.distributed import average_gradients
 from reid_core.learning.generation import GenerationBatch, deception, generation
 from reid_core.learning.mixing import MixingKind
+from reid_core.learning.update import Trained, Update, update
 from reid_core.losses.objective import weighted_sum
 from reid_core.models.discriminator import Discriminator
 from reid_core.models.generator import Generator
@@ -58,6 +59,20 @@ class Optimisers:
     discriminator: Optimizer
 
 
+class StepResult(NamedTuple):
+    """What one iteration gives.
+
+    Attributes:
+        terms: Unweighted loss terms, detached; each the rank's share of the mean over ranks.
+        gradient_norms: Before clipping, by network; those of a skipped update are infinite or not numbers.
+        skipped: Updates that were left out because of such a gradient.
+    """
+
+    terms: dict[str, Tensor]
+    gradient_norms: dict[str, Tensor]
+    skipped: int
+
+
 def generator_step(
     networks: Networks,
     optimisers: Optimisers,
@@ -66,7 +81,8 @@ def generator_step(
     *,
     adversarial: bool,
     discriminate: bool,
-) -> dict[str, Tensor]:
+    clock: Clock,
+) -> StepResult:
     """Update the discriminator (when asked), then S and G; the encoder stays as it is.
 
     Args:
@@ -76,28 +92,42 @@ def generator_step(
         settings: Switches and weights.
         adversarial: Whether the generator already has to deceive the discriminator.
         discriminate: Whether the discriminator is updated in this iteration.
+        clock: Counts the parts ``generator`` and ``discriminator``.
 
     Returns:
-        Unweighted loss terms, detached.
+        Terms and norms.
     """
     encoder, generator, discriminator = networks.encoder, networks.generator, networks.discriminator
 
-    def appearance(images: Tensor) -> Tensor:
-        return part_appearance(encoder(images).feature_map, generator.num_parts)
+    def appearance(images: Tensor, sources: tuple[Tensor, ...]) -> Tensor:
+        return part_appearance(encoder.feature_map(images), generator.num_parts)
 
-    with torch.no_grad():
-        parts = appearance(batch.images)
-    made = generation(generator, appearance, batch, parts, rotation=settings.rotation, mixing=settings.mixing)
-    terms, judged = dict(made.terms), {}
+    with clock.part("generator"):
+        with torch.no_grad():
+            parts = appearance(batch.images, ())
+        made = generation(generator, appearance, batch, parts, rotation=settings.rotation, mixing=settings.mixing)
+    terms = dict(made.terms)
+    outcomes = []
     if discriminate:
-        judged = discriminator_step(
-            discriminator, optimisers.discriminator, batch.images, made.fakes, r1_weight=settings.r1_weight
+        with clock.part("discriminator"):
+            judged, outcome = discriminator_step(
+                discriminator, optimisers.discriminator, batch.images, made.fakes, r1_weight=settings.r1_weight
+            )
+        outcomes.append((judged, outcome))
+    with clock.part("generator"):
+        if adversarial:
+            terms["adversarial"] = deception(discriminator, made.fakes)
+        outcome = update(
+            weighted_sum(terms, settings.weights),
+            {"generator": Trained(generator, optimisers.generator, settings.clip_norm)},
         )
-    if adversarial:
-        terms["adversarial"] = deception(discriminator, made.fakes)
-    optimisers.generator.zero_grad(set_to_none=True)
-    weighted_sum(terms, settings.weights).backward()  # type: ignore[no-untyped-call]
-    average_gradients(generator.parameters())
-    clip_grad_norm_(generator.parameters(), settings.clip_norm)
-    optimisers.generator.step()
-    return {name: term.detach() for name, term in (terms | judged).items()}
+    return step_result([(terms, outcome), *outcomes])
+
+
+def step_result(outcomes: Sequence[tuple[dict[str, Tensor], Update]]) -> StepResult:
+    """Put together what the updates of one iteration gave, the main one first."""
+    return StepResult(
+        terms={name: term.detach() for terms, _ in outcomes for name, term in terms.items()},
+        gradient_norms={name: norm for _, outcome in outcomes for name, norm in outcome.gradient_norms.items()},
+        skipped=sum(outcome.skipped for _, outcome in outcomes),
+    )

@@ -3,24 +3,27 @@
 Letters: B images, V views, H x W pixels, D embedding.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.nn.utils import clip_grad_norm_
+from torch.optim import Optimizer
 
 from reid_core.learning.background import silhouette, swap_background
-from reid_core.learning.batch_statistics import running_statistics_kept
+from reid_core.learning.batch_statistics import BatchNormGroups, running_statistics_kept
+from reid_core.learning.clock import Clock
 from reid_core.learning.contrast import Draws, Pool, mixing_contrast, rotation_contrast
 from reid_core.learning.discriminator_step import discriminator_step
-from reid_core.learning.distributed import average_gradients
-from reid_core.learning.generation import GenerationBatch, Views, deception, generate_views, generation
-from reid_core.learning.generator_step import GenerationSettings, Networks, Optimisers
-from reid_core.learning.mixing import image_mixup
+from reid_core.learning.distributed import count_over_ranks, gather_batch, world
+from reid_core.learning.generation import GenerationBatch, Views, deception, generate_views, measure
+from reid_core.learning.generator_step import GenerationSettings, Networks, Optimisers, StepResult, step_result
+from reid_core.learning.mixing import MixingKind, image_mixup
+from reid_core.learning.update import Trained, update
 from reid_core.losses.objective import weighted_sum
-from reid_core.models.identity import part_appearance
+from reid_core.models.identity import Encoded, part_appearance
 
 
 @dataclass(frozen=True)
@@ -32,12 +35,15 @@ class ContrastSettings:
         temperature: Softmax temperature.
         swap_background: Whether turned people are put in front of other images' backgrounds.
         trains_generator: Whether contrast also trains S and G, through the generated images.
+        encode_together: Whether the encoder sees reconstructions, rotations and mixes in one pass: fewer passes, other
+            batch statistics. Turned people are encoded again where they were put before other backgrounds.
     """
 
     weights: dict[str, float]
     temperature: float
     swap_background: bool
     trains_generator: bool
+    encode_together: bool = False
 
 
 class JointBatch(NamedTuple):
@@ -62,12 +68,12 @@ class JointResult(NamedTuple):
     """What one iteration gives.
 
     Attributes:
-        terms: Unweighted loss terms, detached.
-        features: f(x), L2-normalised, detached, for the memory; shape (B, D).
+        step: Terms, norms and skipped updates.
+        features: f(x), L2-normalised, detached, for the memory, shape (B, D); None when the update was skipped.
     """
 
-    terms: dict[str, Tensor]
-    features: Tensor
+    step: StepResult
+    features: Tensor | None
 
 
 def joint_step(
@@ -79,6 +85,8 @@ def joint_step(
     *,
     train_generator: bool,
     discriminate: bool,
+    groups: BatchNormGroups,
+    clock: Clock,
 ) -> JointResult:
     """Update encoder, S and G by contrast and generation, and the discriminator apart.
 
@@ -92,58 +100,111 @@ def joint_step(
         contrast: Settings of contrast.
         train_generator: Whether generation losses are computed; otherwise the generator only makes views.
         discriminate: Whether the discriminator is updated in this iteration (only with ``train_generator``).
+        groups: Of the encoder's batch norm.
+        clock: Counts the parts ``encoder``, ``generator``, ``discriminator``, ``contrast`` and ``update``.
 
     Returns:
-        Terms and features.
+        Terms, norms and features.
     """
     encoder, generator, discriminator = networks.encoder, networks.generator, networks.discriminator
-    images, mixture = batch.generation.images, batch.generation.mixture
-    encoded = encoder(images)
-    features = F.normalize(encoded.embedding, dim=1)
-    parts = part_appearance(encoded.feature_map, generator.num_parts)
+    images = batch.generation.images
+    everyone = torch.arange(len(images), device=images.device)
 
-    def appearance(generated: Tensor) -> Tensor:
-        with running_statistics_kept(encoder):
-            return part_appearance(encoder(generated).feature_map, generator.num_parts)
+    def encode(generated: Tensor, sources: tuple[Tensor, ...]) -> Encoded:
+        with running_statistics_kept(encoder), groups.of(*sources):
+            return encoder(generated)  # type: ignore[no-any-return]
 
+    def appearance(generated: Tensor, sources: tuple[Tensor, ...]) -> Tensor:
+        with running_statistics_kept(encoder), groups.of(*sources):
+            return part_appearance(encoder.feature_map(generated), generator.num_parts)
+
+    with clock.part("encoder"), groups.of(everyone):
+        encoded = encoder(images)
+        features = F.normalize(encoded.embedding, dim=1)
+        parts = part_appearance(encoded.feature_map, generator.num_parts)
+
+    # Generated variance, and what it has to be for the generator's sake.
     terms: dict[str, Tensor] = {}
-    judged: dict[str, Tensor] = {}
+    outcomes = []
     views: Views | None = None
+    embeddings: Tensor | None = None  # of rotated views and mixes, where one pass of the encoder served everything
     if train_generator:
-        made = generation(generator, appearance, batch.generation, parts, rotation=how.rotation, mixing=how.mixing)
-        views = made.views
-        terms |= made.terms
+        with clock.part("generator"):
+            views = generate_views(generator, batch.generation, parts, rotation=how.rotation, mixing=how.mixing)
+            first = [views.reconstruction, views.rotation]
+            if _together(batch, views, contrast):
+                mixed = [] if views.mix is None else [views.mix]
+                kinds = (everyone, views.rotated, everyone)[: 2 + len(mixed)]
+                every = encode(torch.cat([*first, *mixed]), kinds)
+                embeddings = every.embedding[len(images) :]
+                seen = part_appearance(every.feature_map[: len(images) + len(views.rotated)], generator.num_parts)
+            else:
+                seen = appearance(torch.cat(first), (everyone, views.rotated))
+            made = measure(generator, appearance, batch.generation, parts, views, seen)
+            terms |= made.terms
         if discriminate:
-            judged = discriminator_step(
-                discriminator, optimisers.discriminator, images, made.fakes, r1_weight=how.r1_weight
-            )
-        terms["adversarial"] = deception(discriminator, made.fakes)
+            with clock.part("discriminator"):
+                outcomes.append(
+                    discriminator_step(
+                        discriminator, optimisers.discriminator, images, made.fakes, r1_weight=how.r1_weight
+                    )
+                )
+        with clock.part("generator"):
+            terms["adversarial"] = deception(discriminator, made.fakes)
     elif how.rotation or how.mixing in ("dmixup", "fmixup"):
-        with torch.no_grad():
+        with clock.part("generator"), torch.no_grad():
             views = generate_views(
                 generator, batch.generation, parts.detach(), rotation=how.rotation, mixing=how.mixing
             )
 
+    # What the encoder learns from it.
+    with clock.part("contrast"):
+        terms |= _contrast(batch, views, embeddings, features, how.mixing, contrast, encode)
+    trained = {"encoder": Trained(networks.encoder, _encoder_optimiser(optimisers))}
+    if train_generator:
+        trained["generator"] = Trained(generator, optimisers.generator, how.clip_norm)
+    with clock.part("update"):
+        outcome = update(weighted_sum(terms, {**how.weights, **contrast.weights}), trained)
+    return JointResult(step_result([(terms, outcome), *outcomes]), None if outcome.skipped else features.detach())
+
+
+def _contrast(
+    batch: JointBatch,
+    views: Views | None,
+    embeddings: Tensor | None,
+    features: Tensor,
+    mixing: MixingKind,
+    contrast: ContrastSettings,
+    encode: Callable[[Tensor, tuple[Tensor, ...]], Encoded],
+) -> dict[str, Tensor]:
+    """Return ``rotation_contrast`` and, where something is mixed, ``mixing_contrast``."""
+    images, mixture = batch.generation.images, batch.generation.mixture
     viewed, view_images = _views(batch, views, contrast)
-    mixes = image_mixup(images, mixture) if how.mixing == "image" else views.mix if views is not None else None
-    shown = torch.cat([view_images] if mixes is None else [view_images, mixes])
-    if not contrast.trains_generator:
-        shown = shown.detach()
-    if len(shown):
-        with running_statistics_kept(encoder):
-            seen = F.normalize(encoder(shown).embedding, dim=1)
-    else:
-        seen = features[:0]
-    terms["rotation_contrast"] = rotation_contrast(
-        features, seen[: len(viewed)], viewed, batch.rows, batch.pool, batch.draws, contrast.temperature
-    )
+    mixes = image_mixup(images, mixture) if mixing == "image" else views.mix if views is not None else None
+    if embeddings is None:
+        shown = torch.cat([view_images] if mixes is None else [view_images, mixes])
+        if not contrast.trains_generator:
+            shown = shown.detach()
+        if count_over_ranks(len(shown), shown.device):
+            everyone = torch.arange(len(images), device=images.device)
+            embeddings = encode(shown, (viewed,) if mixes is None else (viewed, everyone)).embedding
+    seen = features[:0] if embeddings is None else F.normalize(embeddings, dim=1)
+    terms = {
+        "rotation_contrast": rotation_contrast(
+            features, seen[: len(viewed)], viewed, batch.rows, batch.pool, batch.draws, contrast.temperature
+        )
+    }
     if mixes is not None:
         terms["mixing_contrast"] = mixing_contrast(
             features, seen[len(viewed) :], batch.rows, mixture, batch.pool, contrast.temperature
         )
+    return terms
 
-    _update(networks, optimisers, weighted_sum(terms, {**how.weights, **contrast.weights}), how.clip_norm)
-    return JointResult({name: term.detach() for name, term in (terms | judged).items()}, features.detach())
+
+def _together(batch: JointBatch, views: Views, contrast: ContrastSettings) -> bool:
+    """Tell whether contrast looks at the very images that the generator is measured by."""
+    changed = contrast.swap_background or not contrast.trains_generator or batch.classical is not None
+    return contrast.encode_together and not changed and (views.any_rotated or views.mix is not None)
 
 
 def _views(batch: JointBatch, views: Views | None, contrast: ContrastSettings) -> tuple[Tensor, Tensor]:
@@ -151,30 +212,31 @@ def _views(batch: JointBatch, views: Views | None, contrast: ContrastSettings) -
     source = batch.generation
     viewed = torch.empty(0, dtype=torch.long, device=source.images.device)
     images = source.images[:0]
-    if views is not None and len(views.rotated):
+    if views is not None and views.any_rotated:
         viewed, images = views.rotated, views.rotation
         if contrast.swap_background:
-            donors = viewed.roll(1)
-            images = swap_background(
-                images,
-                silhouette(source.turned[viewed]),
-                source.images[donors],
-                silhouette(source.guidance[donors]),
-            )
+            images = _before_other_backgrounds(source, viewed, images)
     if batch.classical is not None:
         everyone = torch.arange(len(source.images), device=viewed.device)
         viewed, images = torch.cat([viewed, everyone]), torch.cat([images, batch.classical])
     return viewed, images
 
 
-def _update(networks: Networks, optimisers: Optimisers, loss: Tensor, clip_norm: float) -> None:
+def _before_other_backgrounds(source: GenerationBatch, viewed: Tensor, images: Tensor) -> Tensor:
+    """Give each turned image the background of the one before it among all that have a mesh, on whichever rank."""
+    rank, size = world()
+    able = gather_batch(source.has_mesh.long()).nonzero().squeeze(1)
+    donor_of = torch.zeros(len(source.images) * size, dtype=torch.long, device=viewed.device)
+    donor_of[able] = able.roll(1)
+    donors = donor_of[viewed * size + rank]
+    return swap_background(
+        images,
+        silhouette(source.turned[viewed]),
+        gather_batch(source.images)[donors],
+        silhouette(gather_batch(source.guidance)[donors]),
+    )
+
+
+def _encoder_optimiser(optimisers: Optimisers) -> Optimizer:
     assert optimisers.encoder is not None, "joint training trains the encoder"
-    optimisers.encoder.zero_grad(set_to_none=True)
-    optimisers.generator.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    average_gradients(networks.encoder.parameters())
-    optimisers.encoder.step()
-    if any(parameter.grad is not None for parameter in networks.generator.parameters()):
-        average_gradients(networks.generator.parameters())
-        clip_grad_norm_(networks.generator.parameters(), clip_norm)
-        optimisers.generator.step()
+    return optimisers.encoder

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from reid_core.learning.distributed import gather_batch, own_slice
 from reid_core.models.generator import Generator
 
 MixingKind = Literal["dmixup", "image", "fmixup", "none"]
@@ -18,19 +19,27 @@ class Mixture(NamedTuple):
     """Who is mixed with whom, and how much of the first stays.
 
     Attributes:
-        partner: Position of the second image, a permutation of the batch, shape (B,).
+        partner: Position of the second image in the global batch (it may lie on another rank), shape (B,).
         ratio: Share of the first image, in [0.5, 1], shape (B,).
     """
 
     partner: Tensor
     ratio: Tensor
 
+    def own(self) -> "Mixture":
+        """Return this rank's part of a mixture that was drawn for the global batch."""
+        return Mixture(own_slice(self.partner), own_slice(self.ratio))
+
+    def partners(self, rows: Tensor) -> Tensor:
+        """Return the second images' rows of what every rank has one row an image of, in the shape that came."""
+        return gather_batch(rows)[self.partner]
+
 
 def draw_mixture(num_images: int, *, alpha: float, generator: torch.Generator) -> Mixture:
     """Draw partners and ratios: l ~ Beta(alpha, alpha), l = max(l, 1 - l).
 
     Args:
-        num_images: B.
+        num_images: Of the global batch: every rank draws the same and takes its own part.
         alpha: Both parameters of the Beta distribution, above 0.
         generator: Source of randomness.
 
@@ -60,7 +69,7 @@ def dmixup_code(structure: Tensor, parts: Tensor, mixture: Mixture) -> tuple[Ten
     Returns:
         Structure and parts for the decoder, in the shapes that came.
     """
-    return structure, blend(parts, parts[mixture.partner], mixture.ratio)
+    return structure, blend(parts, mixture.partners(parts), mixture.ratio)
 
 
 def fmixup_code(structure: Tensor, parts: Tensor, mixture: Mixture) -> tuple[Tensor, Tensor]:
@@ -75,8 +84,8 @@ def fmixup_code(structure: Tensor, parts: Tensor, mixture: Mixture) -> tuple[Ten
         Structure and parts for the decoder, in the shapes that came.
     """
     return (
-        blend(structure, structure[mixture.partner], mixture.ratio),
-        blend(parts, parts[mixture.partner], mixture.ratio),
+        blend(structure, mixture.partners(structure), mixture.ratio),
+        blend(parts, mixture.partners(parts), mixture.ratio),
     )
 
 
@@ -90,7 +99,7 @@ def image_mixup(images: Tensor, mixture: Mixture) -> Tensor:
     Returns:
         Shape (B, 3, H, W).
     """
-    return blend(images, images[mixture.partner], mixture.ratio)
+    return blend(images, mixture.partners(images), mixture.ratio)
 
 
 def mixed_code(kind: MixingKind, structure: Tensor, parts: Tensor, mixture: Mixture) -> tuple[Tensor, Tensor]:

@@ -20,7 +20,7 @@ def image_distance(generated: Tensor, target: Tensor) -> Tensor:
     return (generated - target).abs().mean(dim=(1, 2, 3))
 
 
-def appearance_distance(generated: Tensor, target: Tensor) -> Tensor:
+def appearance_distance(generated: Tensor, target: Tensor, *, magnitude: Tensor | None = None) -> Tensor:
     """Mean absolute difference of part appearances, relative to the target's magnitude: a term of L_feat.
 
     The target is a constant (stop gradient): otherwise the encoder would shrink its features to please the loss.
@@ -29,10 +29,12 @@ def appearance_distance(generated: Tensor, target: Tensor) -> Tensor:
     Args:
         generated: Shape (B, P, C).
         target: Shape (B, P, C).
+        magnitude: Mean magnitude of the targets of all ranks, a scalar; this rank's own when None.
 
     Returns:
         Distance of every image in units of the batch's mean magnitude, shape (B,).
     """
     assert generated.shape == target.shape, (generated.shape, target.shape)
     target = target.detach()
-    return (generated - target).abs().mean(dim=(1, 2)) / target.abs().mean().clamp_min(1e-6)
+    magnitude = target.abs().mean() if magnitude is None else magnitude.detach()
+    return (generated - target).abs().mean(dim=(1, 2)) / magnitude.clamp_min(1e-6)

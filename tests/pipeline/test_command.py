@@ -3,10 +3,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.command import Options, resolve
+from pipeline.command import Options, name_of, resolve
 from reid_core.errors import UserError
 from stages.data import DataConfig
-from stages.joint import JointConfig
+from stages.joint_config import JointConfig
 
 
 def _resolve(seed: int | None = None, **options: Any) -> tuple[str, DataConfig, JointConfig]:
@@ -58,3 +58,11 @@ def test_a_seed_that_is_none_is_refused(text: str) -> None:
 def test_an_unknown_data_set_is_refused() -> None:
     with pytest.raises(UserError):
         _resolve(dataset="imagenet")
+
+
+def test_a_pipeline_is_named_by_what_was_asked_for() -> None:
+    assert name_of("msmt17", "paper", None) == "msmt17 paper"
+    overrides = ("seed=1", "joint.views=classical")
+    assert name_of("synthetic", "tiny", 1, overrides) == "synthetic tiny seed 1 joint.views=classical"
+    long = name_of("synthetic", "tiny", 0, ("joint.angles=[" + ",".join(["45"] * 60) + "]",))
+    assert (len(long), long[-3:]) == (120, "...")

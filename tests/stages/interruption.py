@@ -22,8 +22,8 @@ class _MortalContext:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._context, name)
 
-    def save(self, name: str, write: Callable[[Path], None]) -> None:
-        self._context.save(name, write)
+    def save(self, name: str, write: Callable[[Path], None], *, keep: int = 2) -> None:
+        self._context.save(name, write, keep=keep)
         self._left -= 1
         if self._left == 0:
             raise KilledError

@@ -12,7 +12,8 @@ from infra.tracking.silent import SilentTracker
 from reid_core.errors import UserError
 from reid_core.models.weights import load_generator, load_identity
 from stages.clustering import read_pseudo_labels
-from stages.joint import JointConfig, run
+from stages.joint import run
+from stages.joint_config import JointConfig
 from tests.stages.interruption import KilledError, MortalCompute
 from tests.stages.small_configs import JOINT
 
@@ -80,7 +81,7 @@ def test_switches_of_the_ablation(
     assert ("mixing_contrast" in row) == (config.mixing != "none")
     # A generator that nothing trains is handed on unchanged.
     same = (tmp_path / "out" / WEIGHTS[1]).read_bytes() == (upstream["generator"] / WEIGHTS[1]).read_bytes()
-    assert same == (config.generator_every == 0 or not config.needs_generator)
+    assert same == (config.generator_every == 0 or not config.generates)
 
 
 def test_a_memory_of_other_images_is_refused(upstream: dict[str, Path], tmp_path: Path, compute: LocalCompute) -> None:

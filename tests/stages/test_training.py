@@ -7,9 +7,9 @@ from reid_core.errors import UserError
 from reid_core.models.weights import load_identity
 from stages.training import (
     ANGLES,
-    EpochLog,
     GuidanceSource,
     check_angles,
+    check_split,
     embed_training_images,
     read_training_images,
     set_learning_rate,
@@ -41,23 +41,6 @@ def test_embeddings_are_normalised_and_in_order(upstream: dict[str, Path]) -> No
     torch.testing.assert_close(features.norm(dim=1), torch.ones(len(images)))
 
 
-def test_an_epochs_row_holds_means() -> None:
-    log = EpochLog()
-    for value in (1.0, 3.0):
-        log.add({"image": torch.tensor(value)}, 4)
-    log.add({"cycle": torch.tensor(5.0)}, 4)
-    row = log.row(2, num_clusters=7)
-    assert (row["epoch"], row["image"], row["cycle"], row["num_clusters"]) == (2, 2.0, 5.0, 7)
-    assert row["images_per_second"] > 0
-
-
-def test_a_loss_that_is_no_number_ends_the_training() -> None:
-    log = EpochLog()
-    log.add({"image": torch.tensor(float("nan"))}, 4)
-    with pytest.raises(UserError, match="diverged in epoch 3: image"):
-        log.row(3)
-
-
 def test_angles_are_those_of_the_cache() -> None:
     check_angles((45, 315))
     with pytest.raises(UserError, match="360"):
@@ -69,3 +52,14 @@ def test_learning_rate_of_every_group() -> None:
     optimiser = torch.optim.SGD([{"params": [weight], "lr": 1.0} for weight in weights])
     set_learning_rate(optimiser, 0.25)
     assert [group["lr"] for group in optimiser.param_groups] == [0.25, 0.25]
+
+
+def test_batches_split_over_ranks_and_groups() -> None:
+    check_split("joint", 16, 2, 8)
+    check_split("joint", 16, 1)
+    with pytest.raises(UserError, match="joint: a batch of 16 images does not split by num_workers=3"):
+        check_split("joint", 16, 3)
+    with pytest.raises(UserError, match="batch_norm_images=5"):
+        check_split("joint", 16, 2, 5)
+    with pytest.raises(UserError, match="choose 2 or more"):
+        check_split("joint", 16, 2, 1)

@@ -25,7 +25,7 @@ def test_terms_match_a_plain_writing_of_the_losses(generator: torch.Generator) -
     networks, batch = small_networks(), small_batch(generator, [True, False, True])
     encoder = networks.encoder.eval()
 
-    def appearance(images: Tensor) -> Tensor:
+    def appearance(images: Tensor, sources: tuple[Tensor, ...] = ()) -> Tensor:
         return part_appearance(encoder(images).feature_map, 4)
 
     with torch.no_grad():
@@ -55,7 +55,7 @@ def test_without_mesh_or_rotation_nothing_is_turned(
     parts = part_appearance(encoder(batch.images).feature_map, 4)
     made = generation(
         networks.generator,
-        lambda images: part_appearance(encoder(images).feature_map, 4),
+        lambda images, sources: part_appearance(encoder(images).feature_map, 4),
         batch,
         parts,
         rotation=rotation,

@@ -3,6 +3,7 @@ import copy
 import torch
 from torch import nn
 
+from reid_core.learning.clock import Clock
 from reid_core.learning.discriminator_step import discriminator_step
 from reid_core.learning.generator_step import generator_step
 from tests.reid_core.learning.networks import optimisers_of, settings, small_batch, small_networks
@@ -19,7 +20,7 @@ def test_the_discriminator_step_leaves_the_generator_alone(generator: torch.Gene
     before = copy.deepcopy(networks)
     fakes = networks.generator(torch.zeros(2, 1, 64, 32), torch.randn(2, 4, 512, generator=generator))
     images = torch.rand(2, 3, 64, 32, generator=generator)
-    terms = discriminator_step(networks.discriminator, optimisers.discriminator, images, fakes, r1_weight=0.01)
+    terms, _ = discriminator_step(networks.discriminator, optimisers.discriminator, images, fakes, r1_weight=0.01)
     assert set(terms) == {"discriminator", "r1"}
     assert _changed(before.discriminator, networks.discriminator)
     assert not _changed(before.generator, networks.generator)
@@ -37,7 +38,8 @@ def test_the_generator_step_leaves_the_encoder_alone(generator: torch.Generator)
         settings(),
         adversarial=True,
         discriminate=False,
-    )
+        clock=Clock(),
+    ).terms
     assert {"image_cycle", "feature_cycle", "adversarial"} <= set(terms)
     assert _changed(before.generator, networks.generator)
     assert not _changed(before.encoder, networks.encoder)
@@ -51,9 +53,9 @@ def test_steps_reduce_the_reconstruction_loss(generator: torch.Generator) -> Non
     batch = small_batch(generator, [True, True])._replace(images=torch.full((2, 3, 64, 32), 0.5))
     losses = [
         float(
-            generator_step(networks, optimisers, batch, settings(), adversarial=False, discriminate=False)[
-                "image_reconstruction"
-            ]
+            generator_step(
+                networks, optimisers, batch, settings(), adversarial=False, discriminate=False, clock=Clock()
+            ).terms["image_reconstruction"]
         )
         for _ in range(25)
     ]

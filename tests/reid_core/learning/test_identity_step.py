@@ -1,7 +1,8 @@
 import torch
 import torch.nn.functional as F
 
-from reid_core.learning.identity_step import identity_step
+from reid_core.learning.cameras import lay_out_proxies
+from reid_core.learning.identity_step import CameraContrast, identity_step
 from reid_core.learning.prototypes import MomentumPrototypes
 from tests.reid_core.learning.networks import small_networks
 
@@ -15,9 +16,39 @@ def test_a_few_steps_tell_two_colours_apart(generator: torch.Generator) -> None:
     rows = F.normalize(torch.randn(2, 512, generator=generator), dim=1)
     prototypes = MomentumPrototypes(rows)
     losses = [
-        float(identity_step(encoder, optimiser, prototypes, images, labels, temperature=0.05)["cluster_contrast"])
+        float(identity_step(encoder, optimiser, prototypes, images, labels, temperature=0.05)[0]["cluster_contrast"])
         for _ in range(8)
     ]
     assert losses[-1] < 0.2 * losses[0]
     assert not torch.equal(prototypes.rows, rows)
     torch.testing.assert_close(prototypes.rows.norm(dim=1), torch.ones(2))
+
+
+def test_camera_terms_join_and_move_their_own_proxies(generator: torch.Generator) -> None:
+    encoder = small_networks().encoder.train()
+    optimiser = torch.optim.SGD([p for p in encoder.parameters() if p.requires_grad], lr=1e-3)
+    labels, cameras = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 0, 1])
+    layout = lay_out_proxies(labels, cameras)
+    start = F.normalize(torch.randn(4, 512, generator=generator), dim=1)
+    proxies = MomentumPrototypes(start, update_by="mean")
+    prototypes = MomentumPrototypes(F.normalize(torch.randn(2, 512, generator=generator), dim=1))
+    aware = CameraContrast(proxies, layout, weight=0.5, temperature=0.07, num_negatives=50)
+    images = torch.rand(4, 3, 32, 16, generator=generator)
+    terms, outcome = identity_step(
+        encoder, optimiser, prototypes, images, labels, temperature=0.05, cameras=aware, proxies=layout.of_image
+    )
+    assert set(terms) == {"cluster_contrast", "within_camera", "across_cameras"}
+    assert not outcome.skipped
+    assert not torch.equal(proxies.rows, start)
+
+
+def test_images_that_are_not_numbers_change_nothing(generator: torch.Generator) -> None:
+    encoder = small_networks().encoder.train()
+    optimiser = torch.optim.SGD([p for p in encoder.parameters() if p.requires_grad], lr=1e-3)
+    prototypes = MomentumPrototypes(F.normalize(torch.randn(2, 512, generator=generator), dim=1))
+    before = prototypes.rows.clone(), encoder.backbone.conv1.weight.detach().clone()
+    images = torch.full((4, 3, 32, 16), float("nan"))
+    _, outcome = identity_step(encoder, optimiser, prototypes, images, torch.tensor([0, 0, 1, 1]), temperature=0.05)
+    assert outcome.skipped
+    assert torch.equal(prototypes.rows, before[0])
+    assert torch.equal(encoder.backbone.conv1.weight, before[1])

@@ -5,6 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from reid_core.learning.batch_statistics import BatchNormGroups
+from reid_core.learning.clock import Clock
 from reid_core.learning.contrast import Pool, draw_rows
 from reid_core.learning.generator_step import GenerationSettings, Networks
 from reid_core.learning.joint_step import ContrastSettings, JointBatch, JointResult, joint_step
@@ -48,6 +50,8 @@ def _step(
         contrast,
         train_generator=train_generator,
         discriminate=discriminate,
+        groups=BatchNormGroups(networks.encoder, 4, 0),
+        clock=Clock(),
     )
 
 
@@ -60,7 +64,7 @@ def test_everything_trains() -> None:
     networks = small_networks()
     before = copy.deepcopy(networks)
     result = _step(networks)
-    assert set(result.terms) == {
+    assert set(result.step.terms) == {
         "image_reconstruction",
         "feature_reconstruction",
         "image_cycle",
@@ -74,6 +78,7 @@ def test_everything_trains() -> None:
     assert _changed(before.encoder, networks.encoder)
     assert _changed(before.generator, networks.generator)
     assert _changed(before.discriminator, networks.discriminator)
+    assert result.features is not None
     torch.testing.assert_close(result.features.norm(dim=1), torch.ones(4))
 
 
@@ -81,7 +86,7 @@ def test_a_step_that_only_views_leaves_the_generator_alone() -> None:
     networks = small_networks()
     before = copy.deepcopy(networks)
     result = _step(networks, train_generator=False, discriminate=False)
-    assert set(result.terms) == {"rotation_contrast", "mixing_contrast"}
+    assert set(result.step.terms) == {"rotation_contrast", "mixing_contrast"}
     assert _changed(before.encoder, networks.encoder)
     assert not _changed(before.generator, networks.generator)
     assert not _changed(before.discriminator, networks.discriminator)
@@ -100,7 +105,7 @@ def test_running_statistics_are_those_of_real_images() -> None:
 
 @pytest.mark.parametrize("mixing", ["dmixup", "image", "fmixup", "none"])
 def test_every_kind_of_mixing(mixing: MixingKind) -> None:
-    terms = _step(small_networks(), mixing=mixing).terms
+    terms = _step(small_networks(), mixing=mixing).step.terms
     assert ("mixing_contrast" in terms) == (mixing != "none")
     assert all(bool(term.isfinite()) for term in terms.values())
 
@@ -110,22 +115,22 @@ def test_classical_views_need_no_generator() -> None:
     before = copy.deepcopy(networks)
     terms = _step(
         networks, rotation=False, mixing="none", classical=True, train_generator=False, discriminate=False
-    ).terms
+    ).step.terms
     assert set(terms) == {"rotation_contrast"}
     assert _changed(before.encoder, networks.encoder)
     assert not _changed(before.generator, networks.generator)
 
 
 def test_without_a_mesh_mixing_still_teaches() -> None:
-    terms = _step(small_networks(), has_mesh=False).terms
+    terms = _step(small_networks(), has_mesh=False).step.terms
     assert "image_cycle" not in terms
     assert {"rotation_contrast", "mixing_contrast"} <= set(terms)
 
 
 def test_switches_change_the_contrast() -> None:
-    plain = _step(small_networks()).terms["rotation_contrast"]
+    plain = _step(small_networks()).step.terms["rotation_contrast"]
     swapped = _step(small_networks(), contrast=ContrastSettings(CONTRAST.weights, 0.1, True, True))
-    assert float(plain) != float(swapped.terms["rotation_contrast"])
+    assert float(plain) != float(swapped.step.terms["rotation_contrast"])
 
 
 def test_contrast_can_leave_the_generator_alone() -> None:
@@ -154,6 +159,8 @@ def test_contrast_can_leave_the_generator_alone() -> None:
         contrast,
         train_generator=True,
         discriminate=False,
+        groups=BatchNormGroups(networks.encoder, 4, 0),
+        clock=Clock(),
     )
     assert _changed(before.encoder, networks.encoder)
     assert not _changed(before.generator, networks.generator)

@@ -1,0 +1,33 @@
+"""Where the time of an iteration goes."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+class Clock:
+    """Adds up the seconds of named parts of the work; parts may lie inside each other and then count twice.
+
+    Attributes:
+        seconds: Name of a part to the seconds it took so far.
+    """
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Count the block; on a GPU its kernels are waited for, or the wrong part would be charged for them."""
+        start = _now()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + _now() - start
+
+
+def _now() -> float:
+    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.synchronize()
+    return time.perf_counter()

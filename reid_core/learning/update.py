@@ -1,0 +1,67 @@
+"""One step of several optimisers after one backward pass: all of them, or none when a gradient is not a number."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+from torch.optim import Optimizer
+
+from reid_core.learning.distributed import average_gradients
+
+
+class Trained(NamedTuple):
+    """A network that an update changes.
+
+    Attributes:
+        network: Its parameters are those of ``optimiser``, as far as they are trained.
+        optimiser: Steps after the backward pass.
+        clip_norm: Largest norm of the network's gradient; None leaves it as it is.
+    """
+
+    network: nn.Module
+    optimiser: Optimizer
+    clip_norm: float | None = None
+
+
+class Update(NamedTuple):
+    """What became of an update.
+
+    Attributes:
+        gradient_norms: Norm of each network's gradient before clipping, by name; the same on every rank.
+        skipped: Whether nothing was changed, because a gradient was infinite or not a number.
+    """
+
+    gradient_norms: dict[str, Tensor]
+    skipped: bool
+
+
+def update(loss: Tensor, trained: Mapping[str, Trained]) -> Update:
+    """Differentiate a loss, average the gradients over the ranks, clip them and step.
+
+    Whether to skip is decided on averaged gradients, which are equal on all ranks: all of them skip or none does.
+
+    Args:
+        loss: Scalar.
+        trained: Networks to change, by name.
+
+    Returns:
+        Norms, and whether the step was skipped.
+    """
+    for _, optimiser, _ in trained.values():
+        optimiser.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    norms = {}
+    for name, (network, _, _) in trained.items():
+        average_gradients(network.parameters())
+        norms[name] = get_total_norm([p.grad for p in network.parameters() if p.grad is not None])
+    skipped = not bool(torch.stack(list(norms.values())).isfinite().all())
+    for name, (network, optimiser, clip_norm) in trained.items():
+        if skipped:
+            optimiser.zero_grad(set_to_none=True)
+            continue
+        if clip_norm is not None:
+            clip_grads_with_norm_(network.parameters(), clip_norm, norms[name])
+        optimiser.step()
+    return Update(norms, skipped)
