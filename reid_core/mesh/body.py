@@ -3,9 +3,10 @@
 Letters: B bodies, V vertices, F faces. The body stands on z up, faces -y and has its left side at +x; metres.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -28,6 +29,25 @@ POSED_BONES = (
 )
 # From coarse to fine; the rasteriser's cost on a CPU grows with the faces.
 TOPOLOGIES = ("notoes_collapse3pc", "notoes_collapse5pc", "notoes_collapse10pc", "anny")
+
+
+class Reference(NamedTuple):
+    """Bodies before they are posed, taken apart by what moves them (P = 1 + 10 parts: the trunk, ``POSED_BONES``).
+
+    A vertex follows several parts. With ``G`` the turn of a part, ``h`` the joint it turns about and ``p`` where that
+    joint went, linear blend skinning is: posed vertex = sum over parts of G moment + weight (p - G h).
+
+    Attributes:
+        moments: Position of each vertex times its weight for each part, shape (B, V, P, 3).
+        weights: How much each vertex follows each part, summing to 1, shape (V, P).
+        joints: Where ``POSED_BONES`` begin, shape (B, 10, 3).
+        marks: Where the bones begin that were asked for, shape (B, K, 3).
+    """
+
+    moments: Tensor
+    weights: Tensor
+    joints: Tensor
+    marks: Tensor
 
 
 @dataclass(frozen=True)
@@ -67,6 +87,36 @@ class Body:
         with torch.no_grad():
             vertices: Tensor = self.model(pose_parameters=pose, phenotype_kwargs=kinds)["vertices"]
         return vertices
+
+    def reference(self, phenotypes: Tensor, bones: Sequence[str]) -> Reference:
+        """Shape bodies and take them apart, so that they can be posed without this model (see ``skeleton.py``).
+
+        Args:
+            phenotypes: Values in [0, 1] in the order of ``PHENOTYPES``, shape (B, 6).
+            bones: Names of K bones whose beginnings are wanted.
+        """
+        kinds = {name: phenotypes[:, index] for index, name in enumerate(PHENOTYPES)}
+        with torch.no_grad():
+            out = self.model(phenotype_kwargs=kinds)
+            # Anny keeps vertices in a rest pose of its own; turns start from the reference pose of its bones.
+            turned = out["bone_poses"] @ torch.linalg.inv(out["rest_bone_poses"])  # (B, bones, 4, 4)
+            rest = torch.nn.functional.pad(out["rest_vertices"], (0, 1), value=1.0)  # (B, V, 4)
+            placed = torch.einsum("bnij,bvj->bvni", turned[:, :, :3], rest)  # (B, V, bones, 3)
+            skin = self.model.dense_vertex_bone_weights  # (V, bones)
+            member = torch.nn.functional.one_hot(self._parts(), 1 + len(POSED_BONES)).to(skin)  # (bones, P)
+            moments = torch.einsum("bvni,vn,np->bvpi", placed, skin, member)
+            heads = out["bone_poses"][:, :, :3, 3]
+        labels = list(self.model.bone_labels)
+        joints = heads[:, [labels.index(bone) for bone in POSED_BONES]]
+        return Reference(moments, skin @ member, joints, heads[:, [labels.index(bone) for bone in bones]])
+
+    def _parts(self) -> Tensor:
+        """Which part each bone of the model belongs to: that of its nearest posed ancestor."""
+        parts: list[int] = []
+        for label, parent in zip(self.model.bone_labels, self.model.bone_parents, strict=True):
+            inherited = parts[parent] if parent >= 0 else 0
+            parts.append(1 + POSED_BONES.index(label) if label in POSED_BONES else inherited)
+        return torch.tensor(parts)
 
 
 def euler_matrices(angles_deg: Tensor) -> Tensor:

@@ -1,0 +1,168 @@
+"""Pictures to bodies: find the person, decide which way it faces, fit the body model, judge the result.
+
+Letters: N pictures, B people found in them, K landmarks of ``skeleton.LANDMARKS``, H x W pixels of a guidance map.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import grid_sample
+
+from reid_core.mesh.bodies import Bodies, no_bodies
+from reid_core.mesh.body import load_body
+from reid_core.mesh.camera import Cameras, project
+from reid_core.mesh.fit import Fit, Seen, fit_bodies, in_picture
+from reid_core.mesh.landmarks import MIRRORED, Array, Picture
+from reid_core.mesh.observe import Observation, observe
+from reid_core.mesh.orientation import fuse, read_azimuths, turned_to
+from reid_core.mesh.outline import join, outline_of
+from reid_core.mesh.render import rasterise
+from reid_core.mesh.skeleton import LANDMARK_NUMBERS, load_skeleton, phenotypes
+
+# People less sure than this are not turned.
+LEAST_CONFIDENCE = 0.5
+_GOOD_IOU = 0.7  # a fit that covers the mask this well takes nothing from the confidence
+_NEVER_IOU = 0.2
+# Five landmarks of a head are not five times as good as one, and toes are often guessed.
+_HEAD_TRUST, _FOOT_TRUST = 0.4, 0.5
+_FIRST_FOOT, _LAST_HEAD = 29, 10
+_BEYOND_LANDMARKS = 1.1  # a person's height against that from eyes to toes
+
+
+def estimate_bodies(
+    pictures: Sequence[Picture], *, size: tuple[int, int], topology: str, device: torch.device, num_threads: int
+) -> Bodies:
+    """Estimate the body of the central person in each picture.
+
+    Args:
+        pictures: N pictures, 8-bit RGB of any sizes, each (h, w, 3).
+        size: Height and width of the guidance maps, in which masks are returned and compared.
+        topology: Body mesh.
+        device: Where the fit runs.
+        num_threads: Of MediaPipe's graphs.
+
+    Returns:
+        Bodies in the order of ``pictures``. No picture is an error: one without a person has its status.
+    """
+    observations = [observe(picture, num_threads=num_threads) for picture in pictures]
+    rows = [row for row, seen in enumerate(observations) if seen is not None]
+    people = [seen for seen in observations if seen is not None]
+    nobody = no_bodies(["no_person"] * len(pictures))
+    if not people:
+        return nobody
+    seen, certainty = gather(people)
+    skeleton = load_skeleton(device)
+    fit = fit_bodies(skeleton, seen.to(device)).to(torch.device("cpu"))
+    cameras = in_picture(fit.cameras, torch.tensor([one.height / one.width for one in people]))
+    masks = torch.stack([mask_of(one, size) for one in people])  # (B, H, W)
+    kinds = phenotypes(fit.build)
+    iou = _overlap(topology, kinds, fit.angles_deg, cameras, masks)
+    presence = torch.tensor([one.presence for one in people])
+    confidence = presence * certainty * ((iou - _NEVER_IOU) / (_GOOD_IOU - _NEVER_IOU)).clamp(0.0, 1.0)
+    return _spread(nobody, rows, fit, kinds, cameras, masks, iou, confidence)
+
+
+def gather(people: Sequence[Observation]) -> tuple[Seen, Tensor]:
+    """Put the looks at each of B people together: what to fit, and how certain the azimuth is, shape (B,)."""
+    count, most = len(people), 2
+    world = np.zeros((most, count, len(MIRRORED), 3))
+    points = np.zeros((most, count, len(MIRRORED), 2))
+    visible = np.zeros((most, count, len(MIRRORED)))
+    known = np.zeros((most, count), dtype=np.bool_)
+    for row, person in enumerate(people):
+        for place, one in enumerate(person.looks):
+            world[place, row], known[place, row] = one.world, True
+            points[place, row], visible[place, row] = one.points / person.height, one.visibility
+    readings = np.concatenate([read_azimuths(each) for each in world], axis=1)  # (B, 4)
+    front = np.array([person.front for person in people])
+    azimuth, certainty = fuse(readings, np.repeat(known.T, 2, axis=1), front)
+    share = known / known.sum(axis=0)  # (2, B)
+    turned, exchanged = zip(*(turned_to(each, azimuth) for each in world), strict=True)
+    swap = np.stack(exchanged)[..., None]
+    points = np.where(swap[..., None], points[:, :, MIRRORED], points)
+    visible = np.where(swap, visible[:, :, MIRRORED], visible)
+    joints = list(LANDMARK_NUMBERS)
+    mean_points = np.einsum("lb,lbkx->bkx", share, points)
+    trust = _trust(mean_points, np.einsum("lb,lbk->bk", share, visible), people)
+    seen = Seen(
+        points=_float(mean_points[:, joints]),
+        trust=_float(trust[:, joints]),
+        world=_float(np.einsum("lb,lbkx->bkx", share, np.stack(turned))[:, joints]),
+        azimuth_deg=_float(azimuth),
+        tall=_float(np.maximum(np.ptp(mean_points[:, joints, 1], axis=1), 0.05) * _BEYOND_LANDMARKS),
+        outline=join([outline_of(person.looks[0], height=person.height, width=person.width) for person in people]),
+    )
+    return seen, _float(certainty)
+
+
+def _trust(points: Array, visible: Array, people: Sequence[Observation]) -> Array:
+    """Weight of every landmark: (B, 33, 2), (B, 33) to (B, 33). What is outside of the picture was guessed."""
+    width = np.array([person.width / person.height for person in people])[:, None]
+    inside = (points[..., 0] > 0) & (points[..., 0] < width) & (points[..., 1] > 0) & (points[..., 1] < 1)
+    kind = np.ones(points.shape[1])
+    kind[: _LAST_HEAD + 1], kind[_FIRST_FOOT:] = _HEAD_TRUST, _FOOT_TRUST
+    return np.where(inside, visible * kind, 0.0)
+
+
+def mask_of(person: Observation, size: tuple[int, int]) -> Tensor:
+    """Probability of the person in each pixel of a guidance map, shape (H, W)."""
+    one, (height, width) = person.looks[0], size
+    x = (torch.arange(width) + 0.5) / width * person.width - (one.square.center_x - one.square.side / 2)
+    y = (torch.arange(height) + 0.5) / height * person.height - (one.square.center_y - one.square.side / 2)
+    down, across = torch.meshgrid(y, x, indexing="ij")
+    grid = torch.stack([across, down], dim=-1) / one.square.side * 2.0 - 1.0
+    mask = torch.from_numpy(one.mask)[None, None]
+    return grid_sample(mask, grid[None].float(), align_corners=False)[0, 0]
+
+
+def _overlap(topology: str, kinds: Tensor, angles_deg: Tensor, cameras: Cameras, masks: Tensor) -> Tensor:
+    """Intersection over union of the bodies' silhouettes with the masks, shape (B,)."""
+    body = load_body(topology)
+    points = project(body.vertices(kinds, angles_deg), cameras)
+    drawn = rasterise(points, body.faces, size=(masks.shape[1], masks.shape[2])).mask
+    person = masks > 0.5
+    both, either = (drawn & person).sum(dim=(1, 2)), (drawn | person).sum(dim=(1, 2))
+    return both / either.clamp(min=1)
+
+
+def _spread(
+    nobody: Bodies,
+    rows: list[int],
+    fit: Fit,
+    kinds: Tensor,
+    cameras: Cameras,
+    masks: Tensor,
+    iou: Tensor,
+    confidence: Tensor,
+) -> Bodies:
+    """Put B people back among N pictures; those below ``LEAST_CONFIDENCE`` keep their mask and lose their body."""
+    count = len(nobody)
+    status = list(nobody.status)
+    for row, sure in zip(rows, confidence.tolist(), strict=True):
+        status[row] = "ok" if sure >= LEAST_CONFIDENCE else "low_confidence"
+    good = confidence >= LEAST_CONFIDENCE
+
+    def back(values: Tensor, fill: float = 0.0) -> Tensor:
+        out = torch.full((count, *values.shape[1:]), fill, dtype=values.dtype)
+        out[rows] = values
+        return out
+
+    def body(values: Tensor) -> Tensor:
+        return back(values * good.reshape(-1, *[1] * (values.dim() - 1)))
+
+    return Bodies(
+        status=tuple(status),
+        confidence=back(confidence),
+        phenotypes=body(kinds),
+        angles_deg=body(fit.angles_deg),
+        cameras=Cameras(*(body(field) for field in cameras)),
+        masks=back((masks * 255).round().to(torch.uint8)),
+        mask_iou=back(iou, float("nan")),
+        reprojection=back(fit.reprojection, float("nan")),
+    )
+
+
+def _float(values: Array) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(values)).float()
