@@ -1,5 +1,11 @@
+import os
+import re
+import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Timer
+from typing import Any
 
 import numpy as np
 import pytest
@@ -7,18 +13,40 @@ from pydantic import ValidationError
 
 from infra.compute.local import LocalCompute
 from infra.compute.protocol import Workers
+from infra.compute.ray import RayCompute
 from reid_core.clustering.settings import LabelSettings
 from reid_core.clustering.worker import ClusterWorker
 from reid_core.errors import UserError
 from stages import clustering
-from stages.clustering import ClusterConfig, pseudo_labels, read_pseudo_labels, write_pseudo_labels
+from stages.clustering import (
+    ClusterConfig,
+    pseudo_labels,
+    read_pseudo_labels,
+    start_cluster_workers,
+    write_pseudo_labels,
+)
 
 
 @pytest.fixture(scope="module")
 def pools() -> Iterator[dict[int, Workers]]:
     compute = LocalCompute(num_cpus=2)
-    yield {num: compute.start_workers(ClusterWorker, num) for num in (1, 2)}
+    yield {num: compute.start_workers(ClusterWorker, num) for num in (1, 2, 4)}
     compute.close()
+
+
+class SlowClusterWorker(ClusterWorker):
+    """Takes its time, so that it can be killed in the middle."""
+
+    def search(self, *arguments: Any) -> tuple[np.ndarray, np.ndarray]:
+        time.sleep(0.1)
+        return super().search(*arguments)
+
+    def process(self) -> int:
+        time.sleep(0.05)
+        return os.getpid()
+
+    def threads(self) -> str:
+        return os.environ["OMP_NUM_THREADS"]
 
 
 def _groups(num_groups: int, size: int) -> np.ndarray:
@@ -35,10 +63,65 @@ def test_groups_are_found_whatever_the_number_of_workers(
 ) -> None:
     monkeypatch.setattr(clustering, "_BLOCK", 25)
     features = np.concatenate([_groups(6, 12), -_groups(1, 1)])
-    found = [pseudo_labels(features, pools[num], ClusterConfig(k1=12, k2=3, eps=0.4, min_samples=4)) for num in (1, 2)]
+    found = [
+        pseudo_labels(features, pools[num], ClusterConfig(k1=12, k2=3, eps=0.4, min_samples=4)) for num in (1, 2, 4)
+    ]
     np.testing.assert_array_equal(found[0].labels, [*np.repeat(np.arange(6), 12), -1])
     np.testing.assert_array_equal(found[0].labels, found[1].labels)
+    np.testing.assert_array_equal(found[0].labels, found[2].labels)
     assert found[0][1:4] == (6, 1, "")
+
+
+@pytest.mark.parametrize("executor", ["local", "ray"])
+def test_a_worker_killed_in_the_middle_of_the_search_is_replaced(
+    executor: str, pools: dict[int, Workers], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clustering, "_BLOCK", 10)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    features = np.concatenate([_groups(6, 12), -_groups(1, 1)])
+    config = ClusterConfig(k1=12, k2=3, eps=0.4)
+    expected = pseudo_labels(features, pools[1], config).labels
+    compute = LocalCompute(num_cpus=2) if executor == "local" else RayCompute(num_cpus=2)
+    try:
+        workers = compute.start_workers(SlowClusterWorker, 2)
+        np.testing.assert_array_equal(pseudo_labels(features, workers, config).labels, expected)
+        before = set(workers.map("process", [()] * 6))
+        killer = Timer(0.3, os.kill, (min(before), signal.SIGKILL))
+        killer.start()
+        np.testing.assert_array_equal(pseudo_labels(features, workers, config).labels, expected)
+        killer.join()
+        assert min(before) not in workers.map("process", [()] * 6)
+    finally:
+        compute.close()
+
+
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_inverted_lists_that_are_all_searched_give_the_exact_labels(
+    pools: dict[int, Workers], num_workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clustering, "_BLOCK_OF_LISTS", 25)
+    features = _groups(6, 12)
+    exact = pseudo_labels(features, pools[1], ClusterConfig(k1=12, k2=3, eps=0.4))
+    config = ClusterConfig(k1=12, k2=3, eps=0.4, neighbours="ivf", target_recall=1.0)
+    found = pseudo_labels(features, pools[num_workers], config)
+    np.testing.assert_array_equal(found.labels, exact.labels)
+    assert (exact.recall, found.recall) == (1.0, 1.0)
+
+
+def test_a_fixed_number_of_lists_is_kept_and_its_recall_measured(pools: dict[int, Workers]) -> None:
+    config = ClusterConfig(k1=12, k2=3, eps=0.4, neighbours="ivf", num_lists=12, num_probed=1)
+    found = pseudo_labels(_groups(6, 12), pools[1], config)
+    assert 0.3 < found.recall < 1
+
+
+def test_each_worker_has_its_share_of_the_processors() -> None:
+    compute = LocalCompute(num_cpus=4)
+    try:
+        assert start_cluster_workers(compute, ClusterConfig(num_workers=2)).num_workers == 2
+        workers = compute.start_workers(SlowClusterWorker, 1, cpus=2)
+        assert workers.map("threads", [()]) == ["2"]
+    finally:
+        compute.close()
 
 
 def test_the_fallback_is_explained_in_the_log(pools: dict[int, Workers], caplog: pytest.LogCaptureFixture) -> None:
@@ -55,6 +138,51 @@ def test_a_diverged_training_is_told(pools: dict[int, Workers]) -> None:
     features[4:, 1] = np.inf
     with pytest.raises(UserError, match="in rows 3, 4, 5, 6, 7 and 2 more: training diverged"):
         pseudo_labels(features, pools[1], ClusterConfig(k1=5, k2=1, eps=0.5, min_samples=2))
+
+
+def test_what_kind_of_array_comes_does_not_matter(pools: dict[int, Workers]) -> None:
+    config = ClusterConfig(k1=12, k2=3, eps=0.4)
+    features = _groups(6, 12)
+    expected = pseudo_labels(features, pools[1], config).labels
+    lengths = np.linspace(0.1, 40, len(features))[:, None].astype(np.float32)
+    kinds: dict[str, np.ndarray] = {
+        "not normalised": features * lengths,
+        "half precision": features.astype(np.float16),
+        "double precision": features.astype(np.float64),
+        "column-wise": np.asfortranarray(features),
+        "every second row": np.repeat(features, 2, axis=0)[::2],
+        "read-only": np.frombuffer(features.tobytes(), dtype=np.float32).reshape(features.shape),
+    }
+    for kind, array in kinds.items():
+        np.testing.assert_array_equal(pseudo_labels(array, pools[1], config).labels, expected, err_msg=kind)
+
+
+def test_one_image_and_equal_images_have_labels(pools: dict[int, Workers]) -> None:
+    one = pseudo_labels(np.array([[3.0, 4.0]]), pools[1], ClusterConfig())
+    assert (one.labels.tolist(), one.num_clusters) == ([0], 1)
+    equal = pseudo_labels(np.tile(np.array([[3.0, 4.0]]), (80, 1)), pools[1], ClusterConfig())
+    assert len(equal.labels) == 80
+    assert equal.num_clusters >= 2
+
+
+def test_arrays_that_are_no_features_are_refused(pools: dict[int, Workers]) -> None:
+    for shape in [(0, 4), (4, 0), (4,), (2, 2, 2)]:
+        with pytest.raises(UserError, match=re.escape(str(shape))):
+            pseudo_labels(np.zeros(shape), pools[1], ClusterConfig())
+    features = _groups(2, 5)
+    features[3] = 0
+    with pytest.raises(UserError, match="all 0 in row 3, which is no direction"):
+        pseudo_labels(features, pools[1], ClusterConfig())
+
+
+def test_cameras_are_wanted_where_they_count(pools: dict[int, Workers]) -> None:
+    features, config = _groups(6, 12), ClusterConfig(k1=12, k2=3, eps=0.4, min_cameras=2)
+    with pytest.raises(UserError, match="min_cameras=2 wants the camera of every image"):
+        pseudo_labels(features, pools[1], config)
+    cameras = np.tile([0, 1], 36)
+    cameras[:12] = 0
+    found = pseudo_labels(features, pools[1], config, cameras=cameras)
+    assert (found.num_clusters, found.num_outliers, found.num_dropped) == (5, 12, 12)
 
 
 def test_labels_survive_the_disk(tmp_path: Path) -> None:
