@@ -123,7 +123,7 @@ def plan_source(config: MeshSourceConfig, images: UnlabelledImages, data_dir: Pa
         lacking = [path for path in images.paths if path not in maps]
         shown = ", ".join(path.name for path in lacking[:MISSING_SHOWN])
         note = (
-            f"{len(lacking):,} of {len(images):,} images lack a map in {config.maps_dir}: {shown}." if lacking else ""
+            f"{len(lacking):,} of {len(images):,} images lack a map in {config.maps_dir} ({shown})." if lacking else ""
         )
 
         def given(paths: Sequence[Path]) -> Source:

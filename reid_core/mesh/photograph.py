@@ -28,14 +28,17 @@ def open_photograph(path: Path) -> NDArray[np.uint8] | None:
     try:
         with warnings.catch_warnings(), Image.open(path, formats=FORMATS) as image:
             warnings.simplefilter("ignore")  # remarks on metadata and on the number of pixels, which is bounded here
-            image.draft("RGB", (LONGEST_SIDE, LONGEST_SIDE))
+            image.draft("RGB", _bounded(image.size))
             if image.width * image.height > MOST_PIXELS:
                 return None
             picture = as_rgb(ImageOps.exif_transpose(image))
     except (*DAMAGE, MemoryError):
         return None
     if max(picture.size) > LONGEST_SIDE:
-        scale = LONGEST_SIDE / max(picture.size)
-        smaller = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-        picture = picture.resize(smaller, Image.Resampling.BOX)
+        picture = picture.resize(_bounded(picture.size), Image.Resampling.BOX)
     return np.array(picture, dtype=np.uint8)
+
+
+def _bounded(size: tuple[int, int]) -> tuple[int, int]:
+    scale = min(1.0, LONGEST_SIDE / max(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))

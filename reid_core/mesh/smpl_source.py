@@ -48,6 +48,8 @@ class SmplSource:
         maps = torch.zeros(len(images), len(ANGLES), *size, dtype=torch.uint8)
         confidence = torch.zeros(len(images))
         fields = torch.zeros(len(Cameras._fields), len(images))
+        if "ok" not in status:
+            return Extracted(bodies, maps)
         model, device = load_smpl(self.model), torch.device(self.device)
         for index in torch.split(bodies.found.nonzero().flatten(), _BODIES_A_CALL):
             wanted = torch.tensor([rows[images[i].as_posix()] for i in index.tolist()])

@@ -3,6 +3,7 @@
 Letters: M rows of the table, N images.
 """
 
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,9 +142,9 @@ def _columns(path: Path) -> Mapping[str, NDArray[Any]]:
         if path.suffix == ".parquet":
             table = pq.read_table(path)
             return {name: np.array(table[name].to_pylist()) for name in table.column_names}
+        if not zipfile.is_zipfile(path):
+            raise ValueError("it is no archive of arrays")
         with np.load(path, allow_pickle=False) as archive:
-            if not hasattr(archive, "files"):
-                raise ValueError("it holds one array without a name")
             return {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, pa.ArrowException) as error:
         reason = str(error).split("\n")[0][:200]
