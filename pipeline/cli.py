@@ -8,9 +8,12 @@ from pipeline.commands.compare import compare
 from pipeline.commands.data import data
 from pipeline.commands.embed import embed
 from pipeline.commands.export import export
+from pipeline.commands.mesh import mesh
 from pipeline.commands.pipeline import HELP as PIPELINE_HELP
 from pipeline.commands.pipeline import pipeline
 from pipeline.commands.search import search
+from pipeline.commands.reproduce import HELP as REPRODUCE_HELP
+from pipeline.commands.reproduce import reproduce
 from pipeline.commands.show import show
 from pipeline.commands.tune import HELP as TUNE_HELP
 from pipeline.commands.tune import tune
@@ -26,8 +29,10 @@ report of how well it does. Everything runs on rendered people too, so that the 
     genvar pipeline --dataset folder --data-root DIR   your own images
     genvar pipeline --dataset msmt17 --data-root DIR   a benchmark, with the published settings
     genvar tune contrast                               search settings, without labels
+    genvar reproduce --dataset msmt17 --data-root DIR  a preset beside the figures that are expected of it
     genvar show                                        pictures of the newest run: lists, maps, people, clusters
     genvar data check msmt17 --data-root DIR           what is there of a data set, and what is missing
+    genvar mesh inspect CACHE                          bodies that were placed into images, and how well they fit
     genvar compare                                     finished runs side by side, seeds as mean and deviation
     genvar embed DIR                                   features of your own pictures, with a trained encoder
     genvar search QUERY GALLERY                        who in the gallery looks like the query
@@ -41,12 +46,14 @@ app = typer.Typer(help=_HELP, no_args_is_help=True, add_completion=False, pretty
 # In the order of the help.
 app.command(help=PIPELINE_HELP)(pipeline)
 app.command(help=TUNE_HELP)(tune)
+app.command(help=REPRODUCE_HELP)(reproduce)
 app.command()(compare)
 app.command()(show)
 app.command()(embed)
 app.command()(search)
 app.command()(export)
 app.add_typer(data, name="data")
+app.add_typer(mesh, name="mesh")
 app.command()(ui)
 
 
