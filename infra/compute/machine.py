@@ -27,12 +27,13 @@ def bound_threads(count: int) -> None:
         if name != "NUMBA_NUM_THREADS" or "numba" not in sys.modules:
             os.environ[name] = str(count)
     # A process that never loads torch, numba or FAISS (the cluster workers must not load torch) does not start to.
-    if torch := sys.modules.get("torch"):
-        torch.set_num_threads(count)
     if numba := sys.modules.get("numba"):
         numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
     if faiss := sys.modules.get("faiss"):
         faiss.omp_set_num_threads(count)
+    # Last: the first call of numba starts its own pool, which sets the threads of the OpenMP that torch uses too.
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(count)
 
 
 def _quota() -> int:

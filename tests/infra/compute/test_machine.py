@@ -46,3 +46,13 @@ def test_libraries_that_are_not_loaded_stay_so() -> None:
         "sys.exit(any(name in sys.modules for name in ('torch', 'faiss', 'numba', 'ray')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_threads_of_torch_are_bounded_although_numba_starts_its_own() -> None:
+    code = (
+        "import numba, torch; from infra.compute.machine import bound_threads; "
+        "bound_threads(1); print(torch.get_num_threads())"
+    )
+    kept = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    done = subprocess.run([sys.executable, "-c", code], env=kept, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "1"
