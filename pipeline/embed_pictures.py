@@ -20,9 +20,7 @@ def check_output(path: Path, suffix: str) -> None:
     if path.suffix != suffix:
         raise UserError(f"--out wants a file that ends in {suffix}, but got {path}")
     if path.is_dir() or not path.absolute().parent.is_dir():
-        raise UserError(
-            f"--out names {path}, whose folder does not exist or which is a folder itself; name another file"
-        )
+        raise UserError(f"--out names {path}, which is a folder or lies in none that exists; name another file")
 
 
 def find_pictures(source: Path) -> tuple[Path, list[str]]:

@@ -203,14 +203,14 @@ def draw_hits(query: Features, gallery: Features, hits: Hits, threshold: float, 
 
 def show_hits(query: Features, gallery: Features, hits: Hits, threshold: float, console: Console) -> None:
     """Print the ranked results."""
-    table = Table(title=f"Most similar pictures; the same person from {threshold:.3f} on", title_justify="left")
-    for heading in ("query", "rank", "gallery", "similarity", ""):
-        table.add_column(heading, justify="right" if heading in ("rank", "similarity") else "left", overflow="fold")
+    table = Table(title=f"Most similar pictures; likely the same person from {threshold:.3f} on", title_justify="left")
+    for heading in ("query", "rank", "gallery", "cosine", ""):
+        table.add_column(heading, justify="right" if heading in ("rank", "cosine") else "left", overflow="fold")
     rows, ranks = np.nonzero(hits.gallery >= 0)
     for row, rank in list(zip(rows, ranks, strict=True))[:_MOST_ROWS]:
         value = hits.similarity[row, rank]
         name = query.image_ids[row] if rank == 0 else ""
-        word = "same person?" if value >= threshold else ""
+        word = "match?" if value >= threshold else ""
         table.add_row(name, str(rank + 1), gallery.image_ids[hits.gallery[row, rank]], f"{value:.3f}", word)
     console.print(table)
     if len(rows) > _MOST_ROWS:

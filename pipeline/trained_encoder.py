@@ -7,7 +7,7 @@ from typing import Any
 
 from infra.home import Home
 from infra.tracking.mlflow import mlflow_client
-from infra.tracking.pipelines import choose_pipelines, list_pipelines
+from infra.tracking.pipelines import PipelineRun, choose_pipelines, list_pipelines
 from infra.tracking.store import FinishedRun, RunStore, check_store, tracking_uri
 from reid_core.errors import UserError
 from reid_core.models.weights import read_header
@@ -59,10 +59,13 @@ def find_encoder(run: str | None, home: Home) -> TrainedEncoder:
 
 
 def _newest(uri: str, home: Home) -> tuple[FinishedRun, str]:
-    runs = _stage_runs(uri, "joint")
-    if not runs:
-        raise UserError(f"no joint training has finished in {home.root}; run genvar pipeline, or give --run")
-    return _of_stage(runs[0])
+    # Pipelines first: the trials of a search hold trainings too, and most of them were not meant to be good.
+    for pipeline in list_pipelines(uri):
+        if "joint" in pipeline.stages:
+            return pipeline.stages["joint"], _title(pipeline, "joint")
+    for run in _stage_runs(uri, "joint"):
+        return _of_stage(run)
+    raise UserError(f"no joint training has finished in {home.root}; run genvar pipeline, or give --run")
 
 
 def _named(uri: str, run: str) -> tuple[FinishedRun, str]:
@@ -74,7 +77,7 @@ def _named(uri: str, run: str) -> tuple[FinishedRun, str]:
     [pipeline] = choose_pipelines(list_pipelines(uri), [run])
     for stage in _STAGES:
         if stage in pipeline.stages:
-            return pipeline.stages[stage], f"{stage} run {pipeline.stages[stage].run_id[:8]} of {pipeline.title}"
+            return pipeline.stages[stage], _title(pipeline, stage)
     raise UserError(f"the pipeline {pipeline.title} trained no encoder; run it further than the data stage")
 
 
@@ -88,6 +91,10 @@ def _stage_runs(uri: str, stage: str) -> list[Any]:
 
 def _of_stage(run: Any) -> tuple[FinishedRun, str]:
     return FinishedRun(run.info.run_id, run.info.artifact_uri), f"{run.data.tags['stage']} run {run.info.run_id[:8]}"
+
+
+def _title(pipeline: PipelineRun, stage: str) -> str:
+    return f"{stage} run {pipeline.stages[stage].run_id[:8]} of {pipeline.title}"
 
 
 def _in_folder(folder: Path) -> Path:

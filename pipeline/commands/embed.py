@@ -1,7 +1,7 @@
 """``genvar embed``: its options."""
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Literal, Optional
 
 import typer
 
@@ -16,7 +16,7 @@ Run = Annotated[
 ]
 Flip = Annotated[bool, typer.Option("--flip", help="Add the features of the mirrored pictures; twice the time.")]
 FullPrecision = Annotated[bool, typer.Option("--full-precision", help="32 bits on GPUs too, not 16.")]
-Executor = Annotated[str, typer.Option(help="local (processes of this machine), or ray.")]
+Executor = Annotated[Literal["local", "ray"], typer.Option(help="Processes of this machine, or Ray.")]
 NumCpus = Annotated[
     Optional[int],  # noqa: UP045
     typer.Option(min=1, help="CPUs to use on this machine.", show_default="all"),

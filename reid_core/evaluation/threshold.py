@@ -15,6 +15,7 @@ from skimage.filters import threshold_otsu
 
 NEAREST = 10  # images of every query that are looked at
 _NO_GAP = 0.8  # a valley as high as this share of the lower hill is none
+_BINS = 256
 _GRID = 256
 _MOST = 20_000  # similarities of the density estimate; more change nothing that can be seen
 _FEWEST = 20
@@ -51,7 +52,10 @@ def suggest_threshold(similarity: np.ndarray) -> Suggestion:
     assert len(values), "no similarity to look at"
     if len(values) < _FEWEST or np.ptp(values) < 1e-6:
         return Suggestion(float(values.max()), 1.0)
-    threshold = float(threshold_otsu(values))  # type: ignore[no-untyped-call]
+    otsu = float(threshold_otsu(values, nbins=_BINS)) + np.ptp(values) / _BINS / 2  # type: ignore[no-untyped-call]
+    # That was the upper edge of the last bin below. The criterion is the same all over the empty stretch that may
+    # follow: its middle is the safest place.
+    threshold = float(values[values <= otsu].max() + values[values > otsu].min()) / 2
     return Suggestion(threshold, _valley(values, threshold))
 
 
