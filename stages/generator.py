@@ -99,7 +99,7 @@ def run(config: GeneratorConfig, inputs: Mapping[str, Path], out_dir: Path, comp
 def _loop(context: TrainContext, job: _Job) -> None:
     config, out_dir, device = job.config, job.out_dir, context.device
     images = read_training_images(job.data_dir)
-    guidance = GuidanceSource(job.mesh_dir, images.view.image_ids)
+    guidance = GuidanceSource(job.mesh_dir, images.view.image_ids, job.data_dir)
 
     # Networks: the encoder is a fixed eye here, the others start from the seed.
     encoder = load_identity(job.identity_dir / "identity.safetensors").requires_grad_(False).to(device)

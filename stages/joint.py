@@ -81,7 +81,7 @@ def run(config: JointConfig, inputs: Mapping[str, Path], out_dir: Path, compute:
 def _loop(context: TrainContext, job: _Job) -> None:
     config, out_dir, device = job.config, job.out_dir, context.device
     images = read_training_images(job.inputs["data"])
-    guidance = GuidanceSource(job.inputs["mesh"], images.view.image_ids)
+    guidance = GuidanceSource(job.inputs["mesh"], images.view.image_ids, job.inputs["data"])
 
     # Networks, optimisers and memory as the warm-ups left them.
     networks = Networks(

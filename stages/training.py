@@ -20,6 +20,7 @@ from reid_core.learning.generation import GenerationBatch
 from reid_core.learning.guidance import draw_angles, guidance_for
 from reid_core.learning.mixing import Mixture, draw_mixture
 from reid_core.mesh.cache import open_mesh_cache
+from reid_core.mesh.manifest_digest import manifest_digest
 from stages.clustering import ClusterConfig, PseudoLabels, pseudo_labels
 from stages.stage import StageConfig
 
@@ -125,10 +126,14 @@ def read_training_images(data_dir: Path) -> TrainingImages:
 
 
 class GuidanceSource:
-    """Guidance maps of the training images, read batch by batch."""
+    """Guidance maps of the training images, read batch by batch.
 
-    def __init__(self, mesh_dir: Path, image_ids: Sequence[str]) -> None:
-        self._cache = open_mesh_cache(mesh_dir / "mesh_cache")
+    Images whose status is not ok have no rotation: their own edges take the place of a body.
+    """
+
+    def __init__(self, mesh_dir: Path, image_ids: Sequence[str], data_dir: Path | None = None) -> None:
+        wanted = None if data_dir is None else manifest_digest(read_manifest(data_dir / "manifest.parquet"))
+        self._cache = open_mesh_cache(mesh_dir / "mesh_cache", manifest=wanted)
         self._ids = tuple(image_ids)
         self.has_mesh = self._cache.available(self._ids)
 
@@ -143,12 +148,11 @@ class GuidanceSource:
         Returns:
             Guidance in [-1, 1], shape (B, 1, H, W) each, on the images' device.
         """
-        wanted = [0, *sorted(set(angles.tolist()))]
-        maps = self._cache.guidance([self._ids[i] for i in index.tolist()], wanted)
-        columns = torch.tensor([wanted.index(angle) for angle in angles.tolist()])
+        names = [self._ids[i] for i in index.tolist()]
+        unturned, others = self._cache.guidance(names, [0])[:, 0], self._cache.turned(names, angles.tolist())
         has_mesh = self.has_mesh[index].to(images.device)
-        still = guidance_for(images, maps[:, 0].to(images.device), has_mesh)
-        turned = guidance_for(images, maps[torch.arange(len(index)), columns].to(images.device), has_mesh)
+        still = guidance_for(images, unturned.to(images.device), has_mesh)
+        turned = guidance_for(images, others.to(images.device), has_mesh)
         return still, turned
 
     def all_angles(self, index: Tensor, images: Tensor) -> Tensor:

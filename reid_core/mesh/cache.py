@@ -76,6 +76,13 @@ class MeshCache:
         """
         return self._pictures(image_ids, [PICTURES.index(f"guidance_{angle:03d}") for angle in angles])
 
+    def turned(self, image_ids: Sequence[str], angles: Sequence[int]) -> Tensor:
+        """Return one guidance map an image, at an angle of its own: B names and B degrees, uint8, shape (B, H, W)."""
+        maps = torch.zeros(len(image_ids), *self.size, dtype=torch.uint8)
+        for row, (name, angle) in enumerate(zip(image_ids, angles, strict=True)):
+            maps[row] = self.guidance([name], [angle])[0, 0]
+        return maps
+
     def masks(self, image_ids: Sequence[str]) -> Tensor:
         """Return the persons that were seen, uint8, shape (B, H, W); 0 everywhere where nobody was looked for."""
         return self._pictures(image_ids, [PICTURES.index("mask")])[:, 0]

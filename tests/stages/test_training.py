@@ -1,9 +1,15 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from reid_core.data.manifest import read_manifest, write_manifest
 from reid_core.errors import UserError
+from reid_core.learning.guidance import edge_guidance
+from reid_core.mesh.bodies import no_bodies
+from reid_core.mesh.cache import open_mesh_cache
+from reid_core.mesh.part import write_part
 from reid_core.models.weights import load_identity
 from stages.training import (
     ANGLES,
@@ -27,6 +33,30 @@ def test_guidance_of_a_batch_is_the_cache_at_zero_and_at_each_images_angle(upstr
     torch.testing.assert_close(still[:, 0], every[:, 0])
     for row, angle in enumerate((90, 315, 90)):
         torch.testing.assert_close(turned[row, 0], every[row, 1 + ANGLES.index(angle)])
+
+
+def test_a_mesh_cache_of_other_images_is_refused(upstream: dict[str, Path], tmp_path: Path) -> None:
+    images = read_training_images(upstream["data"])
+    GuidanceSource(upstream["mesh"], images.view.image_ids, upstream["data"])
+    manifest = read_manifest(upstream["data"] / "manifest.parquet")
+    write_manifest(replace(manifest, table=manifest.table.slice(1)), tmp_path / "manifest.parquet", root=".")
+    with pytest.raises(UserError, match="was made for other images"):
+        GuidanceSource(upstream["mesh"], images.view.image_ids, tmp_path)
+
+
+def test_images_whose_body_is_in_doubt_keep_their_edges(upstream: dict[str, Path], tmp_path: Path) -> None:
+    images = read_training_images(upstream["data"])
+    names = images.view.image_ids[:2]
+    info = open_mesh_cache(upstream["mesh"] / "mesh_cache").info
+    statuses = no_bodies(["no_person", "low_confidence"])
+    write_part(tmp_path / "mesh_cache" / "part-00000.parquet", names, statuses, torch.zeros(2, 8, 64, 32).byte(), info)
+    guidance = GuidanceSource(tmp_path, names)
+    assert not guidance.has_mesh.any()
+    index = torch.tensor([0, 1])
+    pixels = images.batch(index, torch.device("cpu"))
+    still, turned = guidance.pair(index, torch.tensor([45, 90]), pixels)
+    assert torch.equal(still, edge_guidance(pixels))
+    assert torch.equal(turned, still)
 
 
 def test_embeddings_are_normalised_and_in_order(upstream: dict[str, Path]) -> None:

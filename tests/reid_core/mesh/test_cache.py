@@ -34,6 +34,7 @@ def test_maps_come_back_as_they_were(folder: Path) -> None:
     assert len(cache) == 3
     assert cache.image_ids == IDS
     assert torch.equal(cache.guidance([IDS[2], IDS[0]], [315, 0]), maps[[2, 0]][:, [7, 0]])
+    assert torch.equal(cache.turned([IDS[2], IDS[0]], [90, 45]), maps[[2, 0], [2, 1]])
     assert cache.num_bytes == sum(path.stat().st_size for path in folder.iterdir())
     masks = some_bodies("ok", "no_person", "ok").masks
     assert masks is not None
