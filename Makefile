@@ -1,11 +1,12 @@
 # make pipeline   the whole experiment: on people it renders itself, or on DATASET with its images under DATA_ROOT
+# make reproduce  the same, compared with the figures that are expected of DATASET
 # make test       the tests
 # make ui         the MLflow page that compares runs
 # Every target creates .venv by itself, and reuses it while pyproject.toml and constraints.txt stay the same.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help venv pipeline tune ui test test-slow lint type format check clean-venv
+.PHONY: help venv pipeline reproduce tune ui test test-slow lint type format check clean-venv
 
 DATASET ?=
 DATA_ROOT ?=
@@ -47,6 +48,9 @@ pipeline: venv ## run the whole experiment and print the table of results
 
 tune: venv ## search settings: SEARCH=contrast|clustering|generator or a YAML file, TRIALS=16
 	@$(BIN)/genvar tune $(SEARCH) $(if $(TRIALS),--trials "$(TRIALS)") $(SEARCH_OPTIONS) $(ARGS)
+
+reproduce: venv ## run a preset and compare it with the expected figures (exit code 1 when they are missed)
+	@$(BIN)/genvar reproduce $(PIPELINE_OPTIONS) $(ARGS)
 
 ui: venv ## serve the MLflow page that compares runs
 	@$(BIN)/genvar ui $(ARGS)

@@ -47,7 +47,7 @@ class Amounts:
     list_length: int = 10
     num_people: int = 8
     num_clusters: int = 8
-    num_images_mapped: int = 2000
+    num_images_mapped: int = 1000
     seed: int = 0
 
 

@@ -48,7 +48,7 @@ class EvaluateConfig(StageConfig):
     )
     list_length: int = Field(10, ge=1, le=100, description="Gallery images of a ranked list (ours).")
     num_queries_shown: int = Field(8, ge=1, le=100, description="Queries of each picture of ranked lists (ours).")
-    num_images_mapped: int = Field(2000, ge=0, le=20_000, description="Test images of the t-SNE maps; 0: none (ours).")
+    num_images_mapped: int = Field(1000, ge=0, le=20_000, description="Test images of the t-SNE maps; 0: none (ours).")
     seed: int = Field(0, ge=0, lt=2**31, description="Of the queries drawn for pictures and intervals.")
 
 

@@ -128,6 +128,12 @@ def test_settings_reach_the_command_line(checkout: Path, settings: tuple[str, ..
     assert " ".join(printed.splitlines()[-1].split()) == f".venv/bin/genvar pipeline{wanted}"
 
 
+def test_a_reproduction_takes_the_same_settings(checkout: Path) -> None:
+    printed = make(checkout, "--dry-run", "reproduce", "DATASET=msmt17", "DATA_ROOT=/data", "SEEDS=0,1,2").stdout
+    wanted = '.venv/bin/genvar reproduce --dataset "msmt17" --data-root "/data" --seeds "0,1,2"'
+    assert " ".join(printed.splitlines()[-1].split()) == wanted
+
+
 def test_help_names_every_target(checkout: Path) -> None:
     printed = make(checkout, "help").stdout
     targets = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)

@@ -81,7 +81,7 @@ def pipeline(
 ) -> None:
     """Read the options; see ``pipeline.command``."""
     with guarded(debug=debug):
-        chosen_seeds = _seeds(seed, seeds)
+        chosen_seeds = parse_seeds(seed, seeds)
         from rich.console import Console
 
         from pipeline.command import Options, run_command
@@ -105,7 +105,8 @@ def pipeline(
         run_command(options, Console(soft_wrap=True))
 
 
-def _seeds(seed: int | None, seeds: str | None) -> tuple[int, ...]:
+def parse_seeds(seed: int | None, seeds: str | None) -> tuple[int, ...]:
+    """Return the seeds that ``--seed`` or ``--seeds`` asks for; none keeps the configured ones."""
     if seed is not None and seeds is not None:
         raise UserError("give --seed or --seeds, not both")
     if seeds is None:

@@ -21,7 +21,7 @@ def show(
     list_length: Annotated[int, typer.Option(min=1, max=100, help="Gallery images of a ranked list.")] = 10,
     num_people: Annotated[int, typer.Option(min=2, max=100, help="Rows of generated people.")] = 8,
     num_clusters: Annotated[int, typer.Option(min=1, max=100, help="Rows of a sheet of clusters.")] = 8,
-    num_mapped: Annotated[int, typer.Option(min=0, max=20_000, help="Images of the t-SNE maps; 0: none.")] = 2000,
+    num_mapped: Annotated[int, typer.Option(min=0, max=20_000, help="Images of the t-SNE maps; 0: none.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Draws queries, and people of the maps.")] = 0,
     num_cpus: Annotated[
         Optional[int],  # noqa: UP045

@@ -76,10 +76,11 @@ def draw_projection(places: np.ndarray, groups: Sequence[int], *, kind: str, fir
     axes = figure.add_subplot()
     colours = colormaps["tab10" if len(known) <= _NAMED else "tab20"]
     num_colours = 10 if len(known) <= _NAMED else 20
-    axes.scatter(*places[column < 0].T, s=14, color=_GREY, marker="o", linewidths=0)
+    axes.scatter(places[column < 0, 0], places[column < 0, 1], s=14, color=_GREY, marker="o", linewidths=0)
     for place, group in enumerate(known):
         axes.scatter(
-            *places[column == group].T,
+            places[column == group, 0],
+            places[column == group, 1],
             s=22,
             color=colours(place % num_colours),
             marker=_MARKERS[place // num_colours % len(_MARKERS)],
