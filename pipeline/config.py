@@ -16,6 +16,11 @@ from pydantic_core import ErrorDetails
 from reid_core.errors import UserError
 from stages.stage import Stage, StageConfig
 
+# Settings are a few kilobytes; a parser would need many times the size of a large file.
+_MAX_FILE_BYTES = 1_000_000
+# No setting is longer, and MLflow takes no longer one.
+_MAX_VALUE_LENGTH = 6000
+
 Sections = dict[str, dict[str, Any]]
 
 
@@ -49,12 +54,24 @@ def configure(
                 sections[stage.name]["seed"] = seed
     for key, value in overrides:
         set_key(sections, key, value, keys)
-    return {name: _validated(name, classes[name], section, keys) for name, section in sections.items()}
+    configs = {name: _validated(name, classes[name], section, keys) for name, section in sections.items()}
+    for key, text in flat(configs).items():
+        if len(text) > _MAX_VALUE_LENGTH:
+            raise UserError(
+                f"a value of at most {_MAX_VALUE_LENGTH:,} characters is wanted for {key}, but {len(text):,} came; "
+                "shorten it, or name a file instead"
+            )
+    return configs
 
 
 def parse_override(text: str) -> tuple[str, Any]:
     """Split ``key=value``; the value is read as YAML, so that numbers, lists and ``null`` are what they look like."""
     key, sign, value = text.partition("=")
+    if len(value) > _MAX_VALUE_LENGTH:
+        raise UserError(
+            f"a value of at most {_MAX_VALUE_LENGTH:,} characters is wanted for {key.strip()[:100]}, but "
+            f"{len(value):,} came; shorten it, or name a file instead"
+        )
     if not sign or not key.strip():
         raise UserError(f'an override looks like joint.num_epochs=3, but "{text}" came; see genvar pipeline --help')
     try:
@@ -66,6 +83,11 @@ def parse_override(text: str) -> tuple[str, Any]:
 def read_config_file(path: Path) -> dict[str, Any]:
     """Read a configuration file: YAML, JSON or TOML, by the end of its name."""
     try:
+        if path.is_file() and (size := path.stat().st_size) > _MAX_FILE_BYTES:
+            raise UserError(
+                f"the configuration file {path} may have up to {_MAX_FILE_BYTES:,} bytes, but has {size:,}; it holds "
+                "settings alone, so name data and weights by their paths"
+            )
         text = path.read_text()
         if path.suffix == ".toml":
             content: Any = _read_toml(text)

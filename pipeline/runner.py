@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from infra.compute.protocol import Compute
 from infra.home import Home, check_home
+from infra.tracking.secrets import public_tree, shown
 from infra.tracking.store import COMPLETION_MARKER, FinishedRun, RunStore, wait_for_store
 from pipeline.config import flat
 from pipeline.plan import Plan
@@ -180,7 +181,7 @@ class _Work:
             "stage": name,
             "version": self.stage.version,
             "fingerprint": self.fingerprint,
-            "config": config.model_dump(mode="json"),
+            "config": public_tree(config.model_dump(mode="json")),
             "inputs": {need: self.plan.fingerprints[need] for need in self.stage.needs},
             "deterministic": self.plan.deterministic,
             "seconds": round(time.monotonic() - start, 2),
@@ -208,11 +209,14 @@ class _Work:
             except Exception as error:
                 if not self.store.is_remote or not self.store.is_outage(error):
                     raise
-                _log.warning("%s: the MLflow server at %s is away; waiting for it", self.stage.name, self.store.uri)
+                _log.warning(
+                    "%s: the MLflow server at %s is away; waiting for it", self.stage.name, shown(self.store.uri)
+                )
                 if not wait_for_store(self.store.uri, _SECONDS_FOR_SERVER):
                     raise UserError(
-                        f"the MLflow server at {self.store.uri} stopped answering; what the {self.stage.name} stage "
-                        f"has done is kept in {self.home.work}, and the same command continues once the server is back"
+                        f"the MLflow server at {shown(self.store.uri)} stopped answering; what the {self.stage.name} "
+                        f"stage has done is kept in {self.home.work}, and the same command continues once the "
+                        "server is back"
                     ) from error
 
 

@@ -34,6 +34,10 @@ _QUIET = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
 }
 
+# Read when Ray is imported: makes 127.0.0.1 the address of a cluster started here, on which its servers then listen
+# alone. Without it (and despite the address that ray.init is given) they listen on every network of the machine.
+_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+
 
 def connect(num_cpus: int | None, num_gpus: int | None) -> tuple[int, int, int]:
     """Join the cluster that RAY_ADDRESS names, or start one that ends with this process.
@@ -46,7 +50,7 @@ def connect(num_cpus: int | None, num_gpus: int | None) -> tuple[int, int, int]:
         CPUs, GPUs and nodes of the cluster.
     """
     address = _address()
-    for name, value in (_QUIET | _authentication(address)).items():
+    for name, value in (_QUIET | _authentication(address) | ({} if address else _LOOPBACK)).items():
         os.environ.setdefault(name, value)
     import ray
 

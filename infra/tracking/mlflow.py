@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.tracking.journal import Journal, Measurement
+from infra.tracking.secrets import shown
 
 _log = logging.getLogger(__name__)
 
@@ -131,7 +132,9 @@ class MlflowTracker:
         self._silent_until = time.monotonic() + self._pause
         self._pause = min(2 * self._pause, _MOST_SECONDS_AFTER_FAILURE)
         _log.warning(
-            "MLflow at %s does not take measurements (%s); they are kept and sent later", self.uri, _first(error)
+            "MLflow at %s does not take measurements (%s); they are kept and sent later",
+            shown(self.uri),
+            shown(_first(error)),
         )
 
 

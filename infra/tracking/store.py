@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlparse
 
 from infra.home import Home
 from infra.tracking.mlflow import MlflowTracker, mlflow_client
+from infra.tracking.secrets import has_login, public, shown
 from reid_core.errors import UserError
 
 COMPLETION_MARKER = "stage.json"
@@ -24,7 +25,8 @@ COMPLETION_MARKER = "stage.json"
 # Not every server has /health.
 _API_PROBE = "/api/2.0/mlflow/experiments/search?max_results=1"
 _PROBE_SECONDS = 5.0
-_MAX_PARAM_LENGTH = 6000
+# Of MLflow.
+MAX_PARAM_LENGTH = 6000
 _MAX_PARAMS_A_CALL = 100
 
 
@@ -48,26 +50,31 @@ def tracking_uri(home: Home) -> str:
 
 def check_store(uri: str) -> None:
     """Refuse a store that does not answer or that MLflow no longer writes to; writes nothing."""
-    scheme = urlparse(uri).scheme
+    scheme, address = urlparse(uri).scheme, shown(uri)
     if scheme in ("", "file"):
         raise UserError(
-            f'MLFLOW_TRACKING_URI should be a server (http://...) or a database (sqlite:///...), but is "{uri}": '
+            f'MLFLOW_TRACKING_URI should be a server (http://...) or a database (sqlite:///...), but is "{address}": '
             "MLflow no longer writes to plain folders; unset it to use the home of genvar"
         )
     if scheme not in ("http", "https"):
         return
+    if has_login(uri):
+        raise UserError(
+            f"MLFLOW_TRACKING_URI={address} carries a login, which would be logged and shown; put it into "
+            "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
+        )
     try:
         if not (_answers(f"{uri.rstrip('/')}/health") or _answers(f"{uri.rstrip('/')}{_API_PROBE}")):
             raise UserError(
-                f"MLFLOW_TRACKING_URI={uri} answers, but not as an MLflow server does; correct it, or unset it to keep "
-                "the runs in a local database"
+                f"MLFLOW_TRACKING_URI={address} answers, but not as an MLflow server does; correct it, or unset it to "
+                "keep the runs in a local database"
             )
     except (OSError, ValueError) as error:
         if isinstance(error, UserError):
             raise
         raise UserError(
-            f"no MLflow server answers at MLFLOW_TRACKING_URI={uri} ({getattr(error, 'reason', error)}); start it, or "
-            "unset MLFLOW_TRACKING_URI to keep the runs in a local database"
+            f"no MLflow server answers at MLFLOW_TRACKING_URI={address} ({getattr(error, 'reason', error)}); start it, "
+            "or unset MLFLOW_TRACKING_URI to keep the runs in a local database"
         ) from error
 
 
@@ -155,7 +162,13 @@ class RunStore:
         Returns:
             The run's id.
         """
-        all_tags = {**tags, **_owner_tags(), **({"mlflow.parentRunId": parent} if parent else {})}
+        for key, value in params.items():
+            if len(value) > MAX_PARAM_LENGTH:
+                raise UserError(
+                    f"a value of at most {MAX_PARAM_LENGTH:,} characters is wanted for {key}, but {len(value):,} came; "
+                    "shorten it, or name a file instead"
+                )
+        all_tags = {**public(tags), **_owner_tags(), **({"mlflow.parentRunId": parent} if parent else {})}
         run_id = str(self._client.create_run(self._experiment_id, tags=all_tags, run_name=name).info.run_id)
         self._log_params(run_id, params)
         return run_id
@@ -258,7 +271,7 @@ class RunStore:
     def _log_params(self, run_id: str, params: Mapping[str, str]) -> None:
         from mlflow.entities import Param
 
-        all_params = [Param(key, value[:_MAX_PARAM_LENGTH]) for key, value in params.items()]
+        all_params = [Param(key, value) for key, value in public(params).items()]
         for start in range(0, len(all_params), _MAX_PARAMS_A_CALL):
             self._client.log_batch(run_id, params=all_params[start : start + _MAX_PARAMS_A_CALL])
 

@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from reid_core.data.confined import first_outside
 from reid_core.errors import UserError
 
 SPLITS = ("train", "query", "gallery")
@@ -94,4 +95,9 @@ def read_manifest(path: Path) -> Manifest:
         table = table.cast(SCHEMA)
     except (OSError, KeyError, ValueError) as error:
         raise UserError(f"{path} is not a manifest of genvar ({error}); run the data stage again") from error
+    if (outside := first_outside(table["path"].to_pylist())) is not None:
+        raise UserError(
+            f'{path} names the file "{outside}", wanted one below {"its folder" if root == "." else root}: it was not '
+            "written by genvar, or was changed; run the data stage again"
+        )
     return Manifest(table, path.parent if root == "." else Path(root), info)

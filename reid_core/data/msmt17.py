@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from reid_core.data.confined import leaves_root
 from reid_core.data.market_style import Record
 from reid_core.errors import UserError
 
@@ -59,6 +60,8 @@ def refuse_missing_images(root: Path, records: Sequence[Record]) -> None:
 def _record(split: str, folder: str, line: str, source: Path) -> Record:
     try:
         path, person = line.rsplit(maxsplit=1)
+        if leaves_root(path):
+            raise ValueError(path)
         camera = int(Path(path).name.split("_")[2])
         return Record(split, f"{folder}/{path}", int(person), camera - 1)
     except (ValueError, IndexError) as error:

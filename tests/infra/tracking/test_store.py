@@ -64,14 +64,45 @@ def test_the_newest_run_is_found(store: RunStore, tmp_path: Path) -> None:
     assert store.find_finished({"data": "f6"})["data"].run_id == newest
 
 
-def test_params_parents_and_long_values(store: RunStore) -> None:
+def test_params_and_parents(store: RunStore) -> None:
     parent = store.start("pipeline", params={f"stage.key{i}": str(i) for i in range(150)}, tags={}, parent=None)
-    child = store.start("data", params={"long": "x" * 7000}, tags={"stage": "data"}, parent=parent)
+    child = store.start("data", params={"short": "x" * 6000}, tags={"stage": "data"}, parent=parent)
     client = mlflow_client(store.uri)
     assert len(client.get_run(parent).data.params) == 150
     run = client.get_run(child)
     assert run.data.tags["mlflow.parentRunId"] == parent
-    assert len(run.data.params["long"]) == 6000
+    assert len(run.data.params["short"]) == 6000
+
+
+def test_a_parameter_of_a_gigabyte_is_refused_and_opens_no_run(store: RunStore) -> None:
+    class Huge(str):
+        def __len__(self) -> int:
+            return 2**30
+
+    store.start("data", params={"short": "1"}, tags={}, parent=None)
+    with pytest.raises(UserError, match=r"at most 6,000 characters is wanted for weights, but 1,073,741,824 came"):
+        store.start("data", params={"weights": Huge()}, tags={}, parent=None)
+    client = mlflow_client(store.uri)
+    [experiment] = [found for found in client.search_experiments() if found.name == store.experiment]
+    assert len(client.search_runs([experiment.experiment_id])) == 1
+
+
+def test_secrets_do_not_reach_the_store(store: RunStore) -> None:
+    params = {"data.root": "s3://key:hunter2@bucket/data", "data.access_token": "hunter2"}
+    tags = {"source": "https://hunter2@example.org/code.git", "signed": "https://example.org/a?x=1&X-Token=hunter2"}
+    run = mlflow_client(store.uri).get_run(store.start("data", params=params, tags=tags, parent=None))
+    assert run.data.params == {"data.root": "s3://***@bucket/data", "data.access_token": "***"}
+    assert run.data.tags["source"] == "https://***@example.org/code.git"
+    assert run.data.tags["signed"] == "https://example.org/a?x=1&X-Token=***"
+    everything = b"".join(path.read_bytes() for path in store.home.root.rglob("*") if path.is_file())
+    assert everything
+    assert b"hunter2" not in everything
+
+
+def test_a_login_in_the_address_is_refused_without_repeating_it() -> None:
+    with pytest.raises(UserError, match="MLFLOW_TRACKING_PASSWORD") as caught:
+        check_store("http://me:hunter2@127.0.0.1:9")
+    assert "hunter2" not in str(caught.value)
 
 
 def test_runs_of_dead_processes_are_closed_and_those_of_living_ones_are_not(store: RunStore) -> None:
