@@ -5,8 +5,11 @@ from typing import Any
 import pytest
 
 from pipeline.fingerprint import fingerprint
-from stages import data
+from stages import data, identity
+from stages.clustering import ClusterConfig
 from stages.data import DataConfig
+from stages.identity import IdentityConfig
+from stages.resuming import CheckpointConfig
 from tests.pipeline.toys import STAGES, LoopConfig, NumbersConfig
 
 _BASE: dict[str, Any] = {"content": "c", "deterministic": False}
@@ -36,6 +39,12 @@ def test_every_fact_counts() -> None:
 def test_how_many_processes_share_the_work_does_not_count() -> None:
     one, eight = (fingerprint(STAGES[0], NumbersConfig(num_workers=count), {}, **_BASE) for count in (1, 8))
     assert one == eight
+
+
+def test_threads_and_checkpoints_do_not_count() -> None:
+    few = IdentityConfig(clustering=ClusterConfig(cpus_per_worker=1), checkpoints=CheckpointConfig(every=3))
+    one, other = (fingerprint(identity.STAGE, config, {}, **_BASE) for config in (IdentityConfig(), few))
+    assert one == other
 
 
 def test_where_the_images_lie_does_not_count() -> None:
