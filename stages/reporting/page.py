@@ -13,6 +13,7 @@ from stages.reporting.facts import StageFacts
 from stages.reporting.pictures import CAPTIONS, Picture, picture
 from stages.reporting.results import (
     best_on_test,
+    camera_table,
     cluster_table,
     encoder_table,
     has_intervals,
@@ -88,6 +89,7 @@ def page(title: str, stages: Mapping[str, StageFacts]) -> str:
         query_note=query_note(stages),
         intervals=has_intervals(stages),
         best_on_test=best_on_test(stages),
+        cameras=camera_table(stages),
         clusters=cluster_table(stages),
         bodies=body_table(stages["mesh"]),
         monitored=any(facts.monitor for facts in stages.values()),

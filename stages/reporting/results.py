@@ -10,6 +10,7 @@ from stages.reporting.facts import StageFacts
 ENCODERS = {"untrained": "untrained", "identity": "identity warm-up", "joint": "joint training"}
 SCORES = {"mAP": "mAP", "rank1": "rank-1", "rank5": "rank-5", "rank10": "rank-10", "rank20": "rank-20", "mINP": "mINP"}
 UNKNOWN = "not recorded"
+HEADLINE_ENCODER = "joint"
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,20 @@ def cluster_table(stages: Mapping[str, StageFacts]) -> Table | None:
         for row in rows
     )
     return Table(("pseudo labels", "clusters", "outliers", "ARI", "NMI"), cells, (1, 5))
+
+
+def camera_table(stages: Mapping[str, StageFacts]) -> Table | None:
+    """Return mAP by camera of query and of gallery, after joint training; None where nothing was measured."""
+    rows = [
+        row for row in listed(stages["evaluate"].metrics.get("camera_pairs")) if row.get("encoder") == HEADLINE_ENCODER
+    ]
+    scores = {(row.get("query_camera"), row.get("gallery_camera")): row.get("mAP") for row in rows}
+    queries, gallery = (sorted({pair[side] for pair in scores if isinstance(pair[side], int)}) for side in (0, 1))
+    if not queries:
+        return None
+    head = ("query \\ gallery", *(f"camera {camera + 1}" for camera in gallery))
+    cells = tuple((f"camera {one + 1}", *(number(scores.get((one, other))) for other in gallery)) for one in queries)
+    return Table(head, cells, (1, 1 + len(gallery)))
 
 
 def headline(stages: Mapping[str, StageFacts]) -> str:

@@ -4,6 +4,7 @@ from typing import Any
 from stages.reporting.facts import StageFacts, read_facts
 from stages.reporting.results import (
     best_on_test,
+    camera_table,
     cluster_table,
     encoder_table,
     has_intervals,
@@ -84,3 +85,16 @@ def test_the_best_epoch_goes_by_its_own_name(tmp_path: Path) -> None:
     assert best_on_test(facts) == "best_on_test: 25.4 % mAP after epoch 6 of joint training."
     assert best_on_test({**facts, "joint": facts["data"]}) == ""
     assert not has_intervals(facts)
+
+
+def test_pairs_of_cameras_make_a_square(tmp_path: Path) -> None:
+    pairs = [
+        {"encoder": "joint", "query_camera": 0, "gallery_camera": 2, "mAP": 40.0},
+        {"encoder": "joint", "query_camera": 2, "gallery_camera": 0, "mAP": 50.0},
+        {"encoder": "untrained", "query_camera": 1, "gallery_camera": 0, "mAP": 5.0},
+    ]
+    table = camera_table(stages(tmp_path, camera_pairs=pairs))
+    assert table is not None
+    assert table.head[1:] == ("camera 1", "camera 3")
+    assert table.rows == (("camera 1", "–", "40.0"), ("camera 3", "50.0", "–"))
+    assert camera_table(stages(tmp_path / "other")) is None
