@@ -46,10 +46,12 @@ def dense_jaccard(features: np.ndarray, neighbours: np.ndarray, *, k1: int, k2: 
             rows = holders[column]
             shared[rows] += np.minimum(weights[i, column], weights[rows, column])
         distance[i] = 1 - shared / (2 - shared)
-    return np.maximum(distance, 0)
+    np.maximum(distance, 0, out=distance)
+    return distance
 
 
 def _reciprocal(neighbours: np.ndarray, i: int, length: int) -> np.ndarray:
     candidates = neighbours[i, :length]
     backward = neighbours[candidates, :length]
-    return candidates[(backward == i).any(axis=1)]
+    mutual: np.ndarray = candidates[(backward == i).any(axis=1)]
+    return mutual

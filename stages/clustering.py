@@ -2,6 +2,7 @@
 
 import logging
 import math
+import time
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ _LOG = logging.getLogger(__name__)
 _BLOCK = 2048  # images of one search task; fixed, so that the result does not depend on the number of workers
 _BLOCK_OF_LISTS = 8192  # the same for inverted lists, whose centres travel with every task
 _NUM_SAMPLED = 1000  # images whose approximate neighbours are compared with the exact ones
+_SECONDS_BETWEEN_LINES = 10.0
 _ROWS_NAMED = 5
 _UNIT = 1e-3  # how far a norm may be from 1 without being set to it
 
@@ -166,7 +168,8 @@ def _named(rows: np.ndarray) -> str:
 def _exact(features: np.ndarray, workers: Workers, config: ClusterConfig) -> tuple[np.ndarray, float]:
     token = uuid.uuid4().hex
     tasks = [(start, stop, config.k1, token, config.search_with) for start, stop in _blocks(len(features), _BLOCK)]
-    return np.concatenate([indices for indices, _ in workers.map("search", tasks, shared=features)]), 1.0
+    found = workers.map("search", tasks, shared=features, on_result=_SearchLog(len(features), _BLOCK))
+    return np.concatenate([indices for indices, _ in found]), 1.0
 
 
 def _approximate(features: np.ndarray, workers: Workers, config: ClusterConfig) -> tuple[np.ndarray, float]:
@@ -179,7 +182,30 @@ def _approximate(features: np.ndarray, workers: Workers, config: ClusterConfig) 
     plan = plan._replace(num_probed=num_probed)
     _LOG.info("inverted lists: %d of %d searched, recall %.4f", num_probed, num_lists, recall)
     tasks = [(start, stop, config.k1, plan) for start, stop in _blocks(len(features), _BLOCK_OF_LISTS)]
-    return np.concatenate([indices for indices, _ in workers.map("search_lists", tasks, shared=features)]), recall
+    found = workers.map("search_lists", tasks, shared=features, on_result=_SearchLog(len(features), _BLOCK_OF_LISTS))
+    return np.concatenate([indices for indices, _ in found]), recall
+
+
+class _SearchLog:
+    """Tells now and then how far a long search is."""
+
+    def __init__(self, num_images: int, block: int) -> None:
+        self._num_images, self._block = num_images, block
+        self._start = self._last = time.monotonic()
+
+    def __call__(self, num_results: int) -> None:
+        now, done = time.monotonic(), min(num_results * self._block, self._num_images)
+        if now - self._last < _SECONDS_BETWEEN_LINES or done == self._num_images:
+            return
+        self._last = now
+        rate = done / (now - self._start)
+        _LOG.info(
+            "searching neighbours: %d of %d images, %.0f images/s, %.0f s left",
+            done,
+            self._num_images,
+            rate,
+            (self._num_images - done) / rate,
+        )
 
 
 def _blocks(num_images: int, size: int) -> list[tuple[int, int]]:

@@ -46,14 +46,21 @@ class LocalWorkers:
     folder: Path
     key: bytes = field(repr=False)
 
-    def map(self, method: str, tasks: Sequence[tuple[Any, ...]], *, shared: np.ndarray | None = None) -> list[Any]:
+    def map(
+        self,
+        method: str,
+        tasks: Sequence[tuple[Any, ...]],
+        *,
+        shared: np.ndarray | None = None,
+        on_result: Callable[[int], None] | None = None,
+    ) -> list[Any]:
         """Call ``worker.method(shared, *task)`` for every task; see the protocol."""
         path = None
         if shared is not None:
             path = self.folder / f"shared-{uuid.uuid4().hex}.npy"
             np.save(path, shared)
         try:
-            return _Calls(self, method, tasks, path).run()
+            return _Calls(self, method, tasks, path, on_result).run()
         finally:
             if path is not None:
                 path.unlink(missing_ok=True)
@@ -75,9 +82,15 @@ class _Calls:
     """One ``map``: a thread a worker takes tasks off a queue; a task of a dead worker goes to whoever is free next."""
 
     def __init__(
-        self, pool: LocalWorkers, method: str, tasks: Sequence[tuple[Any, ...]], shared_path: Path | None
+        self,
+        pool: LocalWorkers,
+        method: str,
+        tasks: Sequence[tuple[Any, ...]],
+        shared_path: Path | None,
+        on_result: Callable[[int], None] | None,
     ) -> None:
         self._pool, self._method, self._tasks, self._shared_path = pool, method, tasks, shared_path
+        self._on_result = on_result
         self._queue: SimpleQueue[int] = SimpleQueue()
         self._results: dict[int, Any] = {}
         self._errors: list[Exception] = []
@@ -113,6 +126,8 @@ class _Calls:
                         self._errors.append(error)
                         return
                     self._results[index] = result
+                    if self._on_result is not None:
+                        self._on_result(len(self._results))
                     index = -1
         except Empty:
             return

@@ -25,13 +25,21 @@ class Workers(Protocol):
         """Processes of the pool."""
         ...
 
-    def map(self, method: str, tasks: Sequence[tuple[Any, ...]], *, shared: np.ndarray | None = None) -> list[Any]:
+    def map(
+        self,
+        method: str,
+        tasks: Sequence[tuple[Any, ...]],
+        *,
+        shared: np.ndarray | None = None,
+        on_result: Callable[[int], None] | None = None,
+    ) -> list[Any]:
         """Call ``worker.method(shared, *task)`` for every task, spread over the pool.
 
         Args:
             method: Name of a method of the worker class.
             tasks: Positional arguments of each call.
             shared: Array that every call reads; it crosses once, not once a task. Left out of the call when None.
+            on_result: Called with the number of results that are there, from any thread.
 
         Returns:
             Results in the order of ``tasks``.

@@ -114,8 +114,9 @@ class RayCompute:
         bundle = {"memory": memory_bytes} if joins_cluster() else {}
         advice = "use nodes with more memory"
         wait_for(Demand(f"the pool of {worker_class.__name__}", bundle, num_workers, advice), grows=joins_cluster())
+        threads = max(1, min(int(cpus), _smallest_node()))
         workers, handles = start_ray_pool(
-            worker_class, num_workers, threads=max(1, int(cpus)), memory_bytes=int(bundle.get("memory", 0))
+            worker_class, num_workers, threads=threads, memory_bytes=int(bundle.get("memory", 0))
         )
         self._handles.extend(handles)  # a named actor ends when its last handle is gone
         return workers
@@ -223,8 +224,15 @@ def _call_aside(function: Callable[[], object]) -> None:
 
 def _threads(num_workers: int) -> int:
     """Return the threads of a rank: its share of all CPUs, and no more than the smallest node that computes has."""
-    cpus = [int(node["CPU"]) for node in node_resources() if node.get("CPU", 0) >= 1] or [1]
-    return max(1, min(sum(cpus) // num_workers, *cpus))
+    return max(1, min(sum(_cpus_of_nodes()) // num_workers, _smallest_node()))
+
+
+def _smallest_node() -> int:
+    return min(_cpus_of_nodes())
+
+
+def _cpus_of_nodes() -> list[int]:
+    return [int(node["CPU"]) for node in node_resources() if node.get("CPU", 0) >= 1] or [1]
 
 
 def _rank_resources(use_gpu: bool) -> dict[str, float]:

@@ -40,7 +40,14 @@ class RayWorkers:
         """Actors of the pool."""
         return len(self.names)
 
-    def map(self, method: str, tasks: Sequence[tuple[Any, ...]], *, shared: np.ndarray | None = None) -> list[Any]:
+    def map(
+        self,
+        method: str,
+        tasks: Sequence[tuple[Any, ...]],
+        *,
+        shared: np.ndarray | None = None,
+        on_result: Callable[[int], None] | None = None,
+    ) -> list[Any]:
         """Call ``worker.method(shared, *task)`` for every task; see the protocol."""
         import ray
 
@@ -59,6 +66,8 @@ class RayWorkers:
                 index, actor = running.pop(done)
                 try:
                     results[index] = result_of(done)
+                    if on_result is not None:
+                        on_result(len(results))
                 except ray.exceptions.ActorUnavailableError:
                     # Its node was lost, and the actor is being started on another one.
                     if calls[index] >= _MAX_CALLS:

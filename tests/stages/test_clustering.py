@@ -185,6 +185,16 @@ def test_cameras_are_wanted_where_they_count(pools: dict[int, Workers]) -> None:
     assert (found.num_clusters, found.num_outliers, found.num_dropped) == (5, 12, 12)
 
 
+def test_a_long_search_tells_how_far_it_is(
+    pools: dict[int, Workers], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(clustering, "_BLOCK", 36)
+    monkeypatch.setattr(clustering, "_SECONDS_BETWEEN_LINES", 0.0)
+    with caplog.at_level("INFO"):
+        pseudo_labels(_groups(6, 12), pools[1], ClusterConfig(k1=12, k2=3, eps=0.4))
+    assert [record.getMessage().split(",")[0] for record in caplog.records] == ["searching neighbours: 36 of 72 images"]
+
+
 def test_labels_survive_the_disk(tmp_path: Path) -> None:
     path = tmp_path / "pseudo_labels" / "epoch-0000.parquet"
     write_pseudo_labels(path, ["train-000000", "train-000001"], np.array([3, -1]))

@@ -66,7 +66,11 @@ def test_a_pool_shares_arrays_and_keeps_its_processes(compute: Compute) -> None:
     workers = compute.start_workers(toys.Counter, 2)
     assert workers.num_workers == 2
     shared = np.arange(5, dtype=np.float32)
-    assert workers.map("total", [(1.0,), (2.0,), (3.0,)], shared=shared) == [10.0, 20.0, 30.0]
+    there: list[int] = []
+    tasks = [(1.0,), (2.0,), (3.0,)]
+    assert workers.map("total", tasks, shared=shared, on_result=there.append) == [10.0, 20.0, 30.0]
+    assert sorted(there)[-1] == 3
+    assert len(there) == 3
     before = set(workers.map("process", [()] * 8))
     assert len(before | set(workers.map("process", [()] * 8))) <= 2
     assert set(workers.map("threads", [(), ()])) == {"1"}
