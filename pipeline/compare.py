@@ -83,7 +83,8 @@ def _terminal_table(runs: Sequence[Compared]) -> Table:
         is_number = results.numbers[0] <= column < results.numbers[1]
         table.add_column(results.head[column], justify="right" if is_number else "left")
     for place, row in enumerate(results.rows):
-        table.add_row(
-            *(row[column].split("\n")[0] for column in columns), style="bold" if place in results.means else ""
-        )
+        # A second line is the deviation of a mean, or the interval of a single run, for which a terminal is too narrow.
+        is_mean = place in results.means
+        cells = (row[column].replace("\n", " ") if is_mean else row[column].split("\n")[0] for column in columns)
+        table.add_row(*cells, style="bold" if is_mean else "")
     return table

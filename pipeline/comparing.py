@@ -150,7 +150,7 @@ def _mean(values: Sequence[Any], digits: int) -> str:
     known = [float(value) for value in values if is_number(value)]
     if len(known) < 2 or len(known) < len(values):
         return "–"
-    return f"{statistics.mean(known):,.{digits}f} ±\N{NO-BREAK SPACE}{statistics.stdev(known):.{digits}f}"
+    return f"{statistics.mean(known):,.{digits}f}\n± {statistics.stdev(known):.{digits}f}"
 
 
 def _curves(stage: str, runs: Sequence[Compared]) -> list[Curve]:

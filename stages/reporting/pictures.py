@@ -10,6 +10,7 @@ from PIL import Image
 LARGEST_PNG_BYTES = 200_000  # above this a picture is embedded as JPEG, so that a report can be sent by mail
 LARGEST_SIDE = 2400  # pixels
 PAGE_WIDTH = 1100  # pixels of the page that a laptop shows
+PAGE_HEIGHT = 1600  # pixels; a picture that would become taller is not shown twice as large
 LARGEST_PIXELS = 200_000_000  # an image that claims more is not opened
 
 # Title of a picture and what to look for, by the name of its file.
@@ -119,7 +120,8 @@ def picture(stage: str, path: Path, *, kind: str) -> Picture:
                 return Picture(stage, title, caption, "", problem=f"{path.name} is too large to be shown")
             image.load()
             kind, content = smaller(image, content)
-            width = image.width * 2 if image.width * 2 <= PAGE_WIDTH else image.width
+            has_room = image.width * 2 <= PAGE_WIDTH and image.height * 2 <= PAGE_HEIGHT
+            width = image.width * (2 if has_room else 1)
             wide = image.width > 1.6 * image.height
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         return Picture(stage, title, caption, "", problem=f"{path.name} could not be read ({error})")
