@@ -116,7 +116,7 @@ def _pipeline(neighbours: str) -> Callable[[int, int], Callable[[np.ndarray], np
 
         def label(features: np.ndarray) -> np.ndarray:
             found = pseudo_labels(features, workers, config)
-            if neighbours == "ivf":
+            if found.recall is not None:
                 print(json.dumps({"recall": round(found.recall, 4)}), file=sys.stderr)
             return found.labels
 

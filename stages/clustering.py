@@ -82,7 +82,7 @@ class PseudoLabels(NamedTuple):
         eps: Distance that was used in the end.
         silhouette: Mean Jaccard silhouette of the clustered images, without any identity, in [-1, 1].
         num_dropped: Outliers that only a constraint made outliers.
-        recall: Of the neighbour lists, measured on a sample; 1 when the search was exact.
+        recall: Of the neighbour lists, measured on a sample; None when the search was exact.
     """
 
     labels: np.ndarray
@@ -92,7 +92,7 @@ class PseudoLabels(NamedTuple):
     eps: float = 0.0
     silhouette: float = 0.0
     num_dropped: int = 0
-    recall: float = 1.0
+    recall: float | None = None
 
 
 def start_cluster_workers(compute: Compute, config: ClusterConfig) -> Workers:
@@ -165,11 +165,11 @@ def _named(rows: np.ndarray) -> str:
     return f"row{'s' if len(rows) > 1 else ''} {shown}{more}"
 
 
-def _exact(features: np.ndarray, workers: Workers, config: ClusterConfig) -> tuple[np.ndarray, float]:
+def _exact(features: np.ndarray, workers: Workers, config: ClusterConfig) -> tuple[np.ndarray, None]:
     token = uuid.uuid4().hex
     tasks = [(start, stop, config.k1, token, config.search_with) for start, stop in _blocks(len(features), _BLOCK)]
     found = workers.map("search", tasks, shared=features, on_result=_SearchLog(len(features), _BLOCK))
-    return np.concatenate([indices for indices, _ in found]), 1.0
+    return np.concatenate([indices for indices, _ in found]), None
 
 
 def _approximate(features: np.ndarray, workers: Workers, config: ClusterConfig) -> tuple[np.ndarray, float]:

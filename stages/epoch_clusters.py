@@ -24,8 +24,9 @@ def cluster_numbers(found: PseudoLabels, previous: np.ndarray | None = None) -> 
         previous: Labels of the clustering before, (N,), or None.
 
     Returns:
-        Counts; ``silhouette``; ``neighbour_recall``; and ``agreement_previous`` and ``agreement_previous_nmi``, how far
-        the labels are those of the clustering before: both rise as training settles, without looking at any truth.
+        Counts; ``silhouette``; ``neighbour_recall`` where the search was approximate; and ``agreement_previous`` and
+        ``agreement_previous_nmi``, how far the labels are those of the clustering before: both rise as training
+        settles, without looking at any truth.
     """
     sizes = np.bincount(found.labels[found.labels >= 0])
     numbers: dict[str, float] = {
@@ -35,8 +36,9 @@ def cluster_numbers(found: PseudoLabels, previous: np.ndarray | None = None) -> 
         "largest_cluster": int(sizes.max(initial=0)),
         "median_cluster": float(np.median(sizes)) if len(sizes) else 0.0,
         "silhouette": found.silhouette,
-        "neighbour_recall": found.recall,
     }
+    if found.recall is not None:
+        numbers["neighbour_recall"] = found.recall
     if previous is not None:
         agreed = agreement_of_labels(found.labels, previous)
         numbers |= {"agreement_previous": agreed.ari, "agreement_previous_nmi": agreed.nmi}

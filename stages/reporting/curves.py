@@ -19,13 +19,20 @@ COLOURS = {INK: "var(--muted)", GRID: "var(--line)"} | {
 # Measurements that are read together; every other one has a picture of its own.
 TOGETHER = (
     ("Retrieval while training, %", ("mAP", "rank1")),
-    ("Clusters and outliers", ("num_clusters", "num_outliers")),
-    ("Labels against truth", ("ari", "nmi")),
+    ("Clusters and outliers", ("num_clusters", "num_outliers", "num_dropped")),
+    ("Sizes of clusters, images", ("largest_cluster", "median_cluster")),
+    ("Labels without truth", ("agreement_previous", "agreement_previous_nmi", "silhouette")),
+    ("Labels against truth", ("ari", "nmi", "purity")),
 )
 TITLES = {
     "images_per_second": "Speed, images a second",
     "num_clusters": "clusters",
     "num_outliers": "outliers",
+    "num_dropped": "dropped by a constraint",
+    "largest_cluster": "largest",
+    "median_cluster": "median",
+    "agreement_previous": "ARI with the epoch before",
+    "agreement_previous_nmi": "NMI with the epoch before",
     "rank1": "rank-1",
     "ari": "ARI",
     "nmi": "NMI",

@@ -59,7 +59,7 @@ def conditions_of(stages: Mapping[str, StageFacts]) -> dict[str, dict[str, str]]
     """Return, for each encoder, what its scores depend on: one column each."""
     metrics = stages["evaluate"].metrics
     identity, joint = stages["identity"].config, stages["joint"].config
-    cameras = {name: setting(config, "camera") for name, config in (("identity", identity), ("joint", joint))}
+    cameras = {name: camera_setting(config) for name, config in (("identity", identity), ("joint", joint))}
     pretraining = str(first(identity, "weights", "pretrained", "pretraining", default=UNKNOWN))
     seeds = {name: str(config.get("seed", UNKNOWN)) for name, config in (("identity", identity), ("joint", joint))}
     epochs = {
@@ -86,6 +86,13 @@ def setting(config: Mapping[str, Any], word: str) -> str:
     """Say whether a configuration switches on something whose name holds a word; no such name means no."""
     values = [value for name, value in config.items() if word in name.lower() and isinstance(value, bool)]
     return "yes" if any(values) else "no"
+
+
+def camera_setting(config: Mapping[str, Any]) -> str:
+    """Say whether a training stage used camera ids: in its batches, or to tell which clusters to keep."""
+    kept = config.get("clustering")
+    constrained = isinstance(kept, Mapping) and kept.get("min_cameras", 1) > 1
+    return "yes" if constrained else setting(config, "camera")
 
 
 def first(config: Mapping[str, Any], *names: str, default: object) -> object:

@@ -23,8 +23,8 @@ def test_numbers_by_hand() -> None:
         "largest_cluster": 3,
         "median_cluster": 2.5,
         "silhouette": 0.25,
-        "neighbour_recall": 1.0,
     }
+    assert cluster_numbers(_found(0, 1)._replace(recall=0.98))["neighbour_recall"] == 0.98
 
 
 def test_agreement_with_the_epoch_before_needs_no_truth() -> None:

@@ -4,6 +4,7 @@ from typing import Any
 from stages.reporting.facts import StageFacts, read_facts
 from stages.reporting.results import (
     best_on_test,
+    camera_setting,
     camera_table,
     cluster_table,
     encoder_table,
@@ -31,6 +32,12 @@ def test_scores_and_their_conditions_stand_in_one_row(tmp_path: Path) -> None:
         "data set": "synthetic rendered-1", "seeds": "1 (seed 3)",
     }  # fmt: skip
     assert table.best == {(2, column) for column in range(1, 7)}
+
+
+def test_a_constraint_on_the_cameras_of_a_cluster_is_a_use_of_camera_ids() -> None:
+    assert camera_setting({"clustering": {"min_cameras": 1}}) == "no"
+    assert camera_setting({"clustering": {"min_cameras": 2}}) == "yes"
+    assert camera_setting({"use_cameras": True}) == "yes"
 
 
 def test_one_encoder_alone_is_not_called_the_best(tmp_path: Path) -> None:
