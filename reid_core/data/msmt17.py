@@ -15,7 +15,7 @@ _FOLDERS = (("mask_train_v2", "mask_test_v2"), ("train", "test"))
 def list_version(root: Path, *, is_v2: bool) -> str:
     """Name the version by the folders that it has, or else by the name that it or the folder around it carries.
 
-    V2 differs from V1 by its masked faces only: the images, their number and the lists are the same.
+    V2 masks faces; numbers of images and names of lists are the same, so that these cannot tell the versions apart.
     """
     if is_v2:
         return "MSMT17_V2"
