@@ -93,9 +93,9 @@ def run_search(
         find_pictures(source)
     if pictures:
         encoder = find(run if run is not None else _encoder_of(known.values()))
-        for features in known.values():
-            if features.info.get("encoder") == encoder.digest:
-                encoder = replace(encoder, title=features.info["title"])
+        for features in known.values():  # before any picture is embedded in vain
+            _refuse_other_encoder(encoder.digest, encoder.title, features)
+            encoder = replace(encoder, title=features.info["title"])
         for source in pictures:
             known[source] = embed_pictures(
                 source, encoder, compute, flip=search.flip, mixed_precision=search.mixed_precision
@@ -224,8 +224,12 @@ def _refuse_other_features(query: Features, gallery: Features) -> None:
             f"the query's features have {sizes[0]} numbers and the gallery's {sizes[1]}: they come from different "
             "encoders; embed both with the same --run"
         )
-    if query.info.get("encoder") != gallery.info.get("encoder"):
+    _refuse_other_encoder(query.info.get("encoder"), str(query.info.get("title")), gallery)
+
+
+def _refuse_other_encoder(digest: str | None, title: str, features: Features) -> None:
+    if features.info.get("encoder") != digest:
         raise UserError(
-            f"the query's features come from {query.info.get('title')} and the gallery's from "
-            f"{gallery.info.get('title')}: they cannot be compared; embed both with the same --run"
+            f"features of {title} and of {features.info.get('title')} cannot be compared, because they come from "
+            "different encoders; embed both with the same --run"
         )

@@ -87,7 +87,7 @@ def test_features_are_searched_with_the_encoder_that_made_them(
     search = Search(people / "query", tmp_path / "gallery.parquet", 2, 0.5, 0)
     assert "other.safetensors" in _run(search, None, find, tmp_path / "out")
     assert not (tmp_path / "out" / "hits.png").exists()
-    with pytest.raises(UserError, match="they cannot be compared; embed both with the same --run"):
+    with pytest.raises(UserError, match=r"cannot be compared, .* embed both with the same --run"):
         _run(search, str(tmp_path / "newest.safetensors"), find, tmp_path / "out")
 
 
@@ -120,7 +120,7 @@ def test_refusals_are_one_sentence(tmp_path: Path, find: Callable[[str | None], 
     wide = Features(("a",), np.ones((1, 3), np.float32), tmp_path / "g", query.info)
     with pytest.raises(UserError, match="have 2 numbers and the gallery's 3"):
         find_hits(query, wide, 1)
-    with pytest.raises(UserError, match="come from one and the gallery's from two"):
+    with pytest.raises(UserError, match="features of one and of two cannot be compared"):
         find_hits(query, _features(tmp_path / "g", 0, encoder="y", title="two"), 1)
     with pytest.raises(UserError, match="nothing but the query itself"):
         choose_threshold(_features(tmp_path, 0), _features(tmp_path, 0), None)
