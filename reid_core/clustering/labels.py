@@ -53,6 +53,9 @@ def label_images(
         At least two clusters where N is at least 2.
     """
     eps = settings.eps
+    if len(features) > 1 and (features == features[0]).all():  # every pair would be near: N x N of them
+        note = "all images at the same place: each image is its own class in this epoch"
+        return Labelling(np.arange(len(features), dtype=np.int64), eps, note)
     # Reliability looks beyond eps; the graph that holds more pairs gives the same clusters at eps.
     reach = _loosened(settings) if settings.reliable_only else eps
     graph = jaccard_graph(features, neighbours, k1=settings.k1, k2=settings.k2, eps=reach)

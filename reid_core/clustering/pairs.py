@@ -11,10 +11,12 @@ from numba import njit, prange
 from scipy.sparse import csr_array
 
 from reid_core.clustering.sparse import SparseRows, allocate
+from reid_core.errors import UserError
 
 _ROWS = 256  # least rows of one parallel task; each task owns scratch arrays of N entries
 _TASKS = 256  # most parallel tasks
 _ROOM = 48  # near rows kept at the first pass; the few rows that have more are computed a second time
+_MOST_PAIRS = 400_000_000  # of the whole graph: 6.4 GB
 
 
 def near_pairs(weights: SparseRows, *, eps: float) -> SparseRows:
@@ -26,6 +28,9 @@ def near_pairs(weights: SparseRows, *, eps: float) -> SparseRows:
 
     Returns:
         Distances, symmetric; every row holds itself at distance 0.
+
+    Raises:
+        UserError: When there are too many pairs to hold, as of features that collapsed.
     """
     num_rows = len(weights.indptr) - 1
     columns = csr_array((weights.values, weights.indices, weights.indptr), shape=(num_rows, num_rows)).tocsc()
@@ -33,6 +38,11 @@ def near_pairs(weights: SparseRows, *, eps: float) -> SparseRows:
 
     later_columns, later_values = np.empty((num_rows, _ROOM), np.int32), np.empty((num_rows, _ROOM), np.float32)
     counts = _first_pass(*weights, *by_column, eps, later_columns, later_values)
+    if (num_pairs := int(counts.sum())) > _MOST_PAIRS:
+        raise UserError(
+            f"{num_pairs} pairs of {num_rows} images lie within eps={eps:g}, and at most {_MOST_PAIRS} can be held: "
+            "the features have collapsed, or eps is too large; lower the learning rate or eps"
+        )
     later = allocate(counts)
     _second_pass(*weights, *by_column, eps, later_columns, later_values, *later)
     del later_columns, later_values

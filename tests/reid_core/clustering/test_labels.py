@@ -38,11 +38,18 @@ def test_one_cluster_tightens_eps_and_says_so() -> None:
 
 
 def test_copies_of_one_image_become_classes_of_their_own() -> None:
-    # A collapsed encoder: no eps can separate the images.
-    features = np.tile(np.array([[0.6, 0.8]], dtype=np.float32), (9, 1))
-    found = label_images(features, slow_neighbours(features, 9), LabelSettings(k1=9, k2=3, eps=0.5))
-    np.testing.assert_array_equal(found.labels, np.arange(9))
+    # A collapsed encoder: no eps can separate the images, and comparing all pairs would take for ever.
+    features = np.tile(np.array([[0.6, 0.8]], dtype=np.float32), (100_000, 1))
+    found = label_images(features, np.zeros((100_000, 1), dtype=np.int32), LabelSettings())
+    np.testing.assert_array_equal(found.labels, np.arange(100_000))
     assert "its own class" in found.note
+
+
+def test_two_places_that_no_eps_separates_become_classes_of_their_own() -> None:
+    features = np.array([[1, 0]] * 4 + [[0.999, 0.0447]] * 4, dtype=np.float32)
+    found = label_images(features, slow_neighbours(features, 8), LabelSettings(k1=8, k2=8, eps=0.5))
+    np.testing.assert_array_equal(found.labels, np.arange(8))
+    assert "one cluster at eps 0.5 and fewer than two at every other eps" in found.note
 
 
 def test_a_single_image_is_a_class() -> None:

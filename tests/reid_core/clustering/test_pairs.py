@@ -5,6 +5,7 @@ import pytest
 from reid_core.clustering import pairs
 from reid_core.clustering.pairs import near_pairs
 from reid_core.clustering.sparse import SparseRows
+from reid_core.errors import UserError
 from tests.reid_core.clustering.test_jaccard import dense
 
 
@@ -71,3 +72,10 @@ def test_symmetric_to_the_bit_and_the_same_from_any_number_of_threads() -> None:
 def test_rows_that_share_nothing_are_no_pair() -> None:
     graph = near_pairs(_sparse(np.eye(3, dtype=np.float32)), eps=0.99)
     np.testing.assert_array_equal(dense(graph), 1 - np.eye(3))
+
+
+def test_more_pairs_than_can_be_held_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pairs, "_MOST_PAIRS", 5)
+    same = _sparse(np.full((4, 4), 0.25, dtype=np.float32))
+    with pytest.raises(UserError, match=r"6 pairs of 4 images lie within eps=0.5, .* collapsed"):
+        near_pairs(same, eps=0.5)
