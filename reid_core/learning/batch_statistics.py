@@ -89,7 +89,8 @@ class GroupedBatchNorm(_BatchNorm):
     """
 
     def __init__(self, like: _BatchNorm, *, num_groups: int, shared: bool) -> None:
-        super().__init__(like.num_features, like.eps, like.momentum, like.affine, like.track_running_stats)
+        place = {"device": like.weight.device, "dtype": like.weight.dtype}
+        super().__init__(like.num_features, like.eps, like.momentum, like.affine, like.track_running_stats, **place)
         self.load_state_dict(like.state_dict())
         for own, old in zip(self.parameters(), like.parameters(), strict=True):
             own.requires_grad_(old.requires_grad)
@@ -115,7 +116,6 @@ class GroupedBatchNorm(_BatchNorm):
         centred = values - mean[groups][:, :, None]
         squares = self._sum_by_group(centred.square().sum(dim=2), groups)
         variance = squares / count.clamp_min(1)
-        self._follow(mean.detach(), (squares / (count - 1).clamp_min(1)).detach(), count[:, 0] > 1)
 
         lonely = (count <= 1)[groups]  # (n, 1)
         deviation = torch.where(lonely, self.running_var, variance[groups]).add(self.eps).rsqrt()
@@ -123,6 +123,7 @@ class GroupedBatchNorm(_BatchNorm):
         normalised = centred * deviation[:, :, None]
         if self.weight is not None:
             normalised = normalised * self.weight[:, None] + self.bias[:, None]
+        self._follow(mean.detach(), (squares / (count - 1).clamp_min(1)).detach(), count[:, 0] > 1)
         return normalised.view_as(input)
 
     def _sum_by_group(self, sums: Tensor, groups: Tensor) -> Tensor:
@@ -149,8 +150,8 @@ def _replace(module: nn.Module, *, num_groups: int, shared: bool) -> None:
         if isinstance(child, GroupedBatchNorm):
             child.num_groups, child.shared = num_groups, shared
         elif isinstance(child, _BatchNorm):
-            new = GroupedBatchNorm(child, num_groups=num_groups, shared=shared).train(child.training)
-            setattr(module, name, new.to(child.weight.device))
+            new = GroupedBatchNorm(child, num_groups=num_groups, shared=shared)
+            setattr(module, name, new.train(child.training))
         else:
             _replace(child, num_groups=num_groups, shared=shared)
 

@@ -6,7 +6,10 @@ from reid_core.models.identity import IdentityEncoder, part_appearance
 from reid_core.models.initial import initialised
 
 
-@pytest.mark.parametrize(("arch", "dim"), [("resnet10", 512), ("resnet18", 512), ("resnet50", 2048)])
+@pytest.mark.parametrize(
+    ("arch", "dim"),
+    [("resnet10", 512), ("resnet18", 512), ("resnet50", 2048), ("resnext50_32x4d", 2048), ("efficientnet_lite0", 1280)],
+)
 def test_last_stride_is_one_and_the_embedding_is_the_pooled_map(arch: str, dim: int) -> None:
     encoder = initialised(lambda: IdentityEncoder(arch), 0).eval()
     with torch.no_grad():

@@ -133,3 +133,13 @@ def test_no_weights_leave_the_encoder_alone() -> None:
     encoder = _encoder(2)
     assert load_pretrained(encoder, "none").matched == ()
     _assert_same(encoder, _encoder(2))
+
+
+def test_offline_weights_are_refused_for_another_architecture() -> None:
+    with pytest.raises(UserError, match=r"efficientnet_lite0 alone, but the encoder is resnet10"):
+        load_pretrained(IdentityEncoder("resnet10"), "offline")
+
+
+def test_torchvision_has_no_weights_for_the_lite_network_and_says_which_there_are() -> None:
+    with pytest.raises(UserError, match=r"weights=offline"):
+        load_pretrained(IdentityEncoder("efficientnet_lite0"), "imagenet")

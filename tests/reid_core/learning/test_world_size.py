@@ -1,0 +1,199 @@
+"""One rank or two: the same losses, the same weights, the same memory, step by step.
+
+In double precision, so that nothing but a mistake could make a difference: in single precision rounding grows from
+step to step, because clustering and Adam's division are steep.
+"""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor
+from torch.multiprocessing.spawn import spawn
+
+from reid_core.learning.batch_statistics import BatchNormGroups
+from reid_core.learning.cameras import ProxyLayout, lay_out_proxies, proxy_means
+from reid_core.learning.clock import Clock
+from reid_core.learning.contrast import Pool, draw_rows
+from reid_core.learning.distributed import gather_batch, own_slice, synchronise_buffers, whole_mean
+from reid_core.learning.generation import GenerationBatch
+from reid_core.learning.generator_step import Networks, Optimisers, generator_step
+from reid_core.learning.identity_step import CameraContrast, identity_step
+from reid_core.learning.joint_step import ContrastSettings, JointBatch, joint_step
+from reid_core.learning.memory import FeatureMemory
+from reid_core.learning.mixing import MixingKind, draw_mixture
+from reid_core.learning.prototypes import MomentumPrototypes, cluster_means
+from tests.reid_core.learning.networks import settings, small_networks
+
+STEPS = 20
+LABELS = torch.tensor([0, 0, 1, 1, 2, 2, 2, -1])
+CAMERAS = torch.tensor([0, 1, 0, 1, 0, 1, 1, 0])
+# Rank 1 of two has the images 1 and 3: with one mesh, with none, with all.
+MESHES = ([True, True, True, False], [True, False, True, False], [True] * 4, [False] * 4)
+
+
+def _networks() -> Networks:
+    networks = small_networks()
+    return Networks(networks.encoder.double(), networks.generator.double(), networks.discriminator.double())
+
+
+def _optimisers(networks: Networks) -> Optimisers:
+    trained = [parameter for parameter in networks.encoder.parameters() if parameter.requires_grad]
+    return Optimisers(
+        torch.optim.SGD(trained, lr=1e-3, momentum=0.9),
+        torch.optim.Adam(networks.generator.parameters(), lr=1e-3),
+        torch.optim.Adam(networks.discriminator.parameters(), lr=1e-3),
+    )
+
+
+def _source(generator: torch.Generator, has_mesh: list[bool]) -> GenerationBatch:
+    def draw(channels: int) -> Tensor:
+        return torch.rand(4, channels, 32, 16, generator=generator, dtype=torch.float64) * 2 - 1
+
+    mixture = draw_mixture(4, alpha=0.6, generator=generator).own()
+    images, still, turned = (own_slice(draw(channels)) for channels in (3, 1, 1))
+    return GenerationBatch(images, still, turned, own_slice(torch.tensor(has_mesh)), mixture)
+
+
+def _rows(generator: torch.Generator) -> Tensor:
+    return F.normalize(torch.randn(8, 512, generator=generator, dtype=torch.float64), dim=1)
+
+
+def _identity(group_size: int) -> dict[str, Tensor]:
+    draws = torch.Generator().manual_seed(1)
+    encoder = _networks().encoder.train()
+    groups = BatchNormGroups(encoder, 4, group_size)
+    optimiser = torch.optim.Adam([p for p in encoder.parameters() if p.requires_grad], lr=1e-4)
+    rows = _rows(draws)
+    layout = lay_out_proxies(LABELS, CAMERAS)
+    prototypes = MomentumPrototypes(cluster_means(rows, LABELS))
+    proxies = MomentumPrototypes(proxy_means(rows, layout), update_by="mean")
+    aware = CameraContrast(proxies, ProxyLayout(*layout), weight=0.5, temperature=0.07, num_negatives=50)
+    curve = []
+    for _ in range(STEPS):
+        batch = torch.randperm(7, generator=draws)[:4]
+        index = own_slice(batch)
+        images = own_slice(torch.rand(4, 3, 32, 16, generator=draws, dtype=torch.float64))
+        with groups.of(torch.arange(len(index))):
+            terms, _ = identity_step(
+                encoder,
+                optimiser,
+                prototypes,
+                images,
+                LABELS[index],
+                temperature=0.05,
+                cameras=aware,
+                proxies=layout.of_image[index],
+            )
+        curve.append(_means(terms))
+    synchronise_buffers(encoder)
+    return {"curve": torch.stack(curve), "prototypes": prototypes.rows, "proxies": proxies.rows, **_flat(encoder)}
+
+
+def _generator(group_size: int) -> dict[str, Tensor]:
+    draws = torch.Generator().manual_seed(2)
+    networks = _networks()
+    optimisers = _optimisers(networks)
+    networks.encoder.eval().requires_grad_(False)
+    curve = []
+    for step in range(STEPS):
+        source = _source(draws, MESHES[step % len(MESHES)])
+        result = generator_step(
+            networks, optimisers, source, settings(), adversarial=True, discriminate=step % 2 == 0, clock=Clock()
+        )
+        curve.append(_means({name: result.terms[name] for name in ("image_reconstruction", "adversarial")}))
+    assert group_size >= 0
+    return {"curve": torch.stack(curve), **_flat(networks.generator), **_flat(networks.discriminator)}
+
+
+def _joint(group_size: int, mixing: MixingKind = "dmixup", *, together: bool = False) -> dict[str, Tensor]:
+    draws = torch.Generator().manual_seed(3)
+    networks = _networks()
+    groups = BatchNormGroups(networks.encoder, 4, group_size)
+    optimisers = _optimisers(networks)
+    memory = FeatureMemory(_rows(draws))
+    pool = Pool(memory.rows, LABELS, cluster_means(memory.rows, LABELS), CAMERAS)
+    contrast = ContrastSettings(
+        {"rotation_contrast": 1.0, "mixing_contrast": 1.0},
+        temperature=0.1,
+        swap_background=not together,
+        trains_generator=True,
+        encode_together=together,
+    )
+    for network in (networks.encoder, networks.generator, networks.discriminator):
+        network.train()
+    curve = []
+    for step in range(STEPS):
+        index = torch.randperm(7, generator=draws)[:4]
+        source = _source(draws, MESHES[step % len(MESHES)])
+        drawn = draw_rows(pool, index, num_negatives=3, generator=draws).own()
+        result = joint_step(
+            networks,
+            optimisers,
+            JointBatch(source, None, own_slice(index), pool, drawn),
+            settings(mixing=mixing),
+            contrast,
+            train_generator=step % 3 != 2,
+            discriminate=step % 3 == 0,
+            groups=groups,
+            clock=Clock(),
+        )
+        assert result.features is not None
+        memory.update(index, gather_batch(result.features))
+        curve.append(_means({name: result.step.terms[name] for name in ("rotation_contrast", "mixing_contrast")}))
+    synchronise_buffers(networks.encoder)
+    return {"curve": torch.stack(curve), "memory": memory.rows, **_flat(networks.encoder), **_flat(networks.generator)}
+
+
+def _means(terms: dict[str, Tensor]) -> Tensor:
+    return torch.stack([whole_mean(terms[name].reshape(1)) for name in sorted(terms)])
+
+
+def _flat(network: torch.nn.Module) -> dict[str, Tensor]:
+    state = [value.double().flatten() for value in network.state_dict().values()]
+    return {type(network).__name__: torch.cat(state)}
+
+
+CASES: dict[str, Any] = {
+    "identity": lambda: _identity(0),
+    "identity in groups of two": lambda: _identity(2),
+    "generator": lambda: _generator(0),
+    "joint": lambda: _joint(0),
+    "joint in groups of two, encoded together": lambda: _joint(2, together=True),
+    "joint with fmixup": lambda: _joint(0, "fmixup"),
+    "joint with image mixup": lambda: _joint(0, "image"),
+}
+
+
+def _rank(rank: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    torch.save({name: case() for name, case in CASES.items()}, f"{folder}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
+    folder = tmp_path_factory.mktemp("ranks")
+    spawn(_rank, args=(str(folder),), nprocs=2)  # type: ignore[no-untyped-call]
+    first, second = (torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2))
+    return first, second
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_two_ranks_do_what_one_does(two_ranks: tuple[Any, Any], name: str) -> None:
+    alone = CASES[name]()
+    for together in two_ranks:
+        assert together[name].keys() == alone.keys()
+        for what, value in alone.items():
+            torch.testing.assert_close(together[name][what], value, atol=1e-7, rtol=1e-7, msg=f"{name}: {what}")
+    assert all(math.isfinite(value) for value in alone["curve"].flatten().tolist())
+    assert len(alone["curve"]) == STEPS
+
+
+def test_groups_matter_and_so_are_configuration(two_ranks: tuple[Any, Any]) -> None:
+    whole, halves = two_ranks[0]["identity"], two_ranks[0]["identity in groups of two"]
+    assert float((whole["curve"] - halves["curve"]).abs().max()) > 1e-3
