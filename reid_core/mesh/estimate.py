@@ -21,10 +21,14 @@ from reid_core.mesh.outline import join, outline_of
 from reid_core.mesh.render import rasterise
 from reid_core.mesh.skeleton import LANDMARK_NUMBERS, load_skeleton, phenotypes
 
-# People less sure than this are not turned.
-LEAST_CONFIDENCE = 0.5
-_GOOD_IOU = 0.7  # a fit that covers the mask this well takes nothing from the confidence
-_NEVER_IOU = 0.2
+# Below, front and back are a matter of luck (see docs/mesh.md): such a person is not turned.
+LEAST_CONFIDENCE = 0.3
+_GOOD_IOU, _NO_IOU = 0.5, 0.2  # silhouettes that overlap so much cost no confidence; that little, all of it
+# Legs that are cut off are squeezed into the picture by the pose network, and no body fits them any more.
+_GOOD_REPROJECTION, _NO_REPROJECTION = 0.03, 0.08
+# Walls and bushes in which the pose network sees a body have a presence below the first, all but a few people one
+# above the second.
+_NO_PRESENCE, _FULL_PRESENCE = 0.5, 0.9
 # Five landmarks of a head are not five times as good as one, and toes are often guessed.
 _HEAD_TRUST, _FOOT_TRUST = 0.4, 0.5
 _FIRST_FOOT, _LAST_HEAD = 29, 10
@@ -46,7 +50,7 @@ def estimate_bodies(
     Returns:
         Bodies in the order of ``pictures``. No picture is an error: one without a person has its status.
     """
-    observations = [observe(picture, num_threads=num_threads) for picture in pictures]
+    observations = [_observe(picture, num_threads) for picture in pictures]
     rows = [row for row, seen in enumerate(observations) if seen is not None]
     people = [seen for seen in observations if seen is not None]
     nobody = no_bodies(["no_person"] * len(pictures))
@@ -60,8 +64,14 @@ def estimate_bodies(
     kinds = phenotypes(fit.build)
     iou = _overlap(topology, kinds, fit.angles_deg, cameras, masks)
     presence = torch.tensor([one.presence for one in people])
-    confidence = presence * certainty * ((iou - _NEVER_IOU) / (_GOOD_IOU - _NEVER_IOU)).clamp(0.0, 1.0)
+    confidence = certainty * _ramp(presence, _NO_PRESENCE, _FULL_PRESENCE) * _ramp(iou, _NO_IOU, _GOOD_IOU)
+    confidence = confidence * _ramp(fit.reprojection, _NO_REPROJECTION, _GOOD_REPROJECTION)
     return _spread(nobody, rows, fit, kinds, cameras, masks, iou, confidence)
+
+
+def _observe(picture: Picture, num_threads: int) -> Observation | None:
+    seen = observe(picture, num_threads=num_threads)
+    return None if seen is None or seen.presence < _NO_PRESENCE else seen
 
 
 def gather(people: Sequence[Observation]) -> tuple[Seen, Tensor]:
@@ -162,6 +172,11 @@ def _spread(
         mask_iou=back(iou, float("nan")),
         reprojection=back(fit.reprojection, float("nan")),
     )
+
+
+def _ramp(values: Tensor, low: float, high: float) -> Tensor:
+    """From 0 at ``low`` to 1 at ``high``, whichever is larger."""
+    return ((values - low) / (high - low)).clamp(0.0, 1.0)
 
 
 def _float(values: Array) -> Tensor:

@@ -20,15 +20,15 @@ from reid_core.mesh.skeleton import LANDMARK_NUMBERS, Posed, Skeleton
 
 STEPS = 50
 _OUTLINE_FROM = 20  # steps; before, the body is not where its outline is
-_RATE = {"angles": 0.06, "view": 0.05, "frame": 0.012, "build": 0.06}
+_RATE = {"angles": 0.06, "view": 0.05, "frame": 0.012, "build": 0.2}
 _LAST_RATE = 0.2
 
 # How far off things usually are. Lengths as fractions of the person's height, angles in degrees.
 _POINT, _POINT_BOUND = 0.015, 3.0
 _DIRECTION = 16.0
-_OUTSIDE, _UNCOVERED, _OUTLINE_BOUND = 0.015, 0.02, 3.0
-_OUTLINE_COUNT = 12.0  # neighbouring outline points err together
-_AZIMUTH, _ELEVATION, _STRETCH, _BUILD = 6.0, 7.0, 0.08, 0.22
+_OUTSIDE, _UNCOVERED, _OUTLINE_BOUND = 0.015, 0.015, 3.0
+_OUTLINE_COUNT = 30.0  # neighbouring outline points err together
+_AZIMUTH, _ELEVATION, _STRETCH, _BUILD = 6.0, 7.0, 0.08, 0.4
 ELEVATION_DEG = 8.0  # of a camera above heads, before anything is seen
 _HINGE = 4.0  # knees bend backwards only
 _BALANCE = 0.05  # metres: people stand over their feet, which depth as seen in one picture does not say

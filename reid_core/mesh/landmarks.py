@@ -135,11 +135,9 @@ def look(picture: Picture, square: Square, *, mirrored: bool, num_threads: int) 
     return Look(marks[:, :2] * square.side + corner, world, marks[:, 2], float(marks[:, 3].mean()), mask, square)
 
 
-def find_person(picture: Picture, *, num_threads: int) -> Square | None:
-    """Ask the person detector where the most central person is, as a square for ``look``."""
-    height, width = picture.shape[:2]
-    whole = Square(width / 2, height / 2, 1.6 * max(height, width))
-    pixels = cut(picture, whole, _DETECTOR_PIXELS)
+def find_person(picture: Picture, square: Square, *, num_threads: int) -> Square | None:
+    """Ask the person detector where the most central person of a square is, as a square for ``look``."""
+    pixels = cut(picture, square, _DETECTOR_PIXELS)
     people = _networks(os.getpid(), num_threads).person.process({"image": pixels}).people
     if not people:
         return None
@@ -147,8 +145,8 @@ def find_person(picture: Picture, *, num_threads: int) -> Square | None:
     marks = np.array([[(mark.x, mark.y) for mark in person.location_data.relative_keypoints[:2]] for person in people])
     central = marks[np.argmin(np.linalg.norm(marks[:, 0] - 0.5, axis=1))]
     radius = float(np.linalg.norm(central[1] - central[0]))
-    x, y = central[0] * whole.side + (whole.center_x - whole.side / 2, whole.center_y - whole.side / 2)
-    return Square(float(x), float(y), 2.5 * radius * whole.side)
+    x, y = central[0] * square.side + (square.center_x - square.side / 2, square.center_y - square.side / 2)
+    return Square(float(x), float(y), 2.5 * radius * square.side)
 
 
 def face_score(picture: Picture, square: Square, *, reach: float, num_threads: int) -> float:

@@ -37,8 +37,8 @@ class Observation(NamedTuple):
 
     @property
     def presence(self) -> float:
-        """Mean presence of the looks."""
-        return float(np.mean([seen.presence for seen in self.looks]))
+        """Mean presence of both looks, 0 for one that saw nobody."""
+        return sum(seen.presence for seen in self.looks) / 2
 
 
 def observe(picture: Picture, *, num_threads: int) -> Observation | None:
@@ -58,9 +58,7 @@ def observe(picture: Picture, *, num_threads: int) -> Observation | None:
     square = Square(width / 2, height / 2, _FIRST * max(height, width))
     first = look(picture, square, mirrored=False, num_threads=num_threads)
     if first is None or first.presence < SURE_PRESENCE:
-        found = find_person(picture, num_threads=num_threads)
-        aimed = None if found is None else look(picture, found, mirrored=False, num_threads=num_threads)
-        first = max((seen for seen in (first, aimed) if seen is not None), key=lambda seen: seen.presence, default=None)
+        first = _search(picture, first, num_threads)
     elif _is_small_or_aside(first, height, width):
         aimed = look(picture, _around(first), mirrored=False, num_threads=num_threads)
         first = first if aimed is None or aimed.presence < first.presence else aimed
@@ -70,6 +68,16 @@ def observe(picture: Picture, *, num_threads: int) -> Observation | None:
     second = look(picture, wider, mirrored=True, num_threads=num_threads)
     looks = (first,) if second is None else (first, second)
     return Observation(looks, front_evidence(picture, first, num_threads=num_threads), height, width)
+
+
+def _search(picture: Picture, first: Look | None, num_threads: int) -> Look | None:
+    """Try harder: what the detector finds in the whole and in the middle, and the middle itself; the surest wins."""
+    height, width = picture.shape[:2]
+    whole, middle = (Square(width / 2, height / 2, side) for side in (max(height, width), min(height, width)))
+    found = [find_person(picture, square, num_threads=num_threads) for square in dict.fromkeys((whole, middle))]
+    squares = [square for square in (*found, middle._replace(side=_FIRST * middle.side)) if square is not None]
+    tries = [look(picture, square, mirrored=False, num_threads=num_threads) for square in squares]
+    return max((seen for seen in (first, *tries) if seen is not None), key=lambda seen: seen.presence, default=None)
 
 
 def shrunk(picture: Picture) -> Picture:

@@ -24,7 +24,7 @@ _BETWEEN = 0.3  # of readings of a back view: anywhere on the way to the front
 _ANYWHERE = 0.03
 # Readings of one picture err together, so all of them count as this many.
 _INDEPENDENT_READINGS = 1.0
-_SAME_MODE = np.cos(np.deg2rad(75.0))
+_SAME_MODE = np.cos(np.deg2rad(76.0))  # no multiple of the step, so that rounding decides nothing
 
 
 class Orientation(NamedTuple):

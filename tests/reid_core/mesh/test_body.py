@@ -61,3 +61,14 @@ def test_a_lifted_leg_moves_forward_and_nothing_else() -> None:
 def test_unknown_topology_is_named() -> None:
     with pytest.raises(UserError, match="'smpl'"):
         load_body("smpl")
+
+
+def test_reference_unposed_is_the_body_itself() -> None:
+    body = load_body(TOPOLOGY)
+    kinds = torch.full((2, 6), 0.5)
+    kinds[1, 3] = 0.9
+    reference = body.reference(kinds, ["head"])
+    torch.testing.assert_close(reference.moments.sum(dim=2), body.vertices(kinds, torch.zeros(2, 10, 3)))
+    torch.testing.assert_close(reference.weights.sum(dim=1), torch.ones(len(reference.weights)))
+    assert reference.joints.shape == (2, len(POSED_BONES), 3)
+    assert float(reference.marks[0, 0, 2]) > float(reference.joints[0, POSED_BONES.index("neck01"), 2])
