@@ -89,7 +89,7 @@ def _quartiles(columns: Mapping[str, NDArray[np.float32]]) -> Table:
         table.add_column(heading, justify="right")
     for name, values in columns.items():
         known = values[np.isfinite(values)]
-        numbers = np.quantile(known, [0, 0.25, 0.5, 0.75, 1]) if len(known) else []
+        numbers = np.quantile(known, [0, 0.25, 0.5, 0.75, 1]).tolist() if len(known) else []
         table.add_row(name, f"{len(known):,}", *(f"{number:.3f}" for number in numbers))
     return table
 
