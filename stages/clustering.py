@@ -11,17 +11,20 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 from pydantic import Field
 
 from infra.compute.protocol import Compute, Workers
 from reid_core.clustering.settings import Algorithm, LabelSettings
 from reid_core.clustering.worker import ClusterWorker, InvertedListPlan, SearchWith
 from reid_core.errors import UserError
+from reid_core.learning.cameras import centre_cameras
 from stages.stage import StageConfig
 
 _LOG = logging.getLogger(__name__)
 _BLOCK = 2048  # images of one search task; fixed, so that the result does not depend on the number of workers
 _BLOCK_OF_LISTS = 8192  # the same for inverted lists, whose centres travel with every task
+_MOST_PROBED = 1 / 8  # share of the inverted lists; searching more of them takes as long as the exact search
 _NUM_SAMPLED = 1000  # images whose approximate neighbours are compared with the exact ones
 _SECONDS_BETWEEN_LINES = 10.0
 _ROWS_NAMED = 5
@@ -38,6 +41,10 @@ class ClusterConfig(StageConfig):
     algorithm: Algorithm = Field("dbscan", description="Groups the linked images: dbscan (paper), or leiden.")
     resolution: float = Field(1.0, gt=0, le=100, description="Of leiden: larger gives smaller clusters (ours).")
     min_cluster_size: int = Field(1, ge=1, description="Smaller clusters become outliers, in images; 1 = off (ours).")
+    centre_cameras: bool = Field(
+        False,
+        description="Take each camera's mean feature away first, so that people and not cameras are grouped (ours).",
+    )
     min_cameras: int = Field(
         1, ge=1, le=1000, description="Clusters seen by fewer cameras become outliers; 1 = off, no camera is used."
     )
@@ -110,7 +117,8 @@ def pseudo_labels(
         features: Features of any length but 0, (N, D); normalised here where they are not.
         workers: Pool of ``ClusterWorker``.
         config: All settings.
-        cameras: Camera of each image, (N,), or None where unknown; wanted by ``min_cameras`` only.
+        cameras: Camera of each image, (N,), or None where unknown; wanted by ``min_cameras`` and
+            ``centre_cameras`` only.
 
     Returns:
         Labels; the same for every number of workers.
@@ -122,7 +130,11 @@ def pseudo_labels(
         raise UserError(
             f"min_cameras={config.min_cameras} wants the camera of every image, but the data set has none; set it to 1"
         )
+    if config.centre_cameras and cameras is None:
+        raise UserError("centre_cameras wants the camera of every image, but the data set has none; set it to false")
     features = prepared(features)
+    if config.centre_cameras and cameras is not None:
+        features = centre_cameras(torch.from_numpy(features), torch.from_numpy(cameras)).numpy()
     lists, recall = (_exact if config.neighbours == "exact" else _approximate)(features, workers, config)
     settings = config.label_settings()
     task = (lists, settings, cameras if config.min_cameras > 1 else None)
@@ -172,17 +184,28 @@ def _exact(features: np.ndarray, workers: Workers, config: ClusterConfig) -> tup
     return np.concatenate([indices for indices, _ in found]), None
 
 
-def _approximate(features: np.ndarray, workers: Workers, config: ClusterConfig) -> tuple[np.ndarray, float]:
-    """Search inverted lists, trained once, so that every worker has the same."""
-    num_lists = min(config.num_lists or max(1, round(2 * math.sqrt(len(features)))), len(features))
+def _approximate(features: np.ndarray, workers: Workers, config: ClusterConfig) -> tuple[np.ndarray, float | None]:
+    """Search inverted lists, trained once, so that every worker has the same; exactly where that would be slower."""
+    num_images = len(features)
+    num_lists = min(config.num_lists or max(1, round(2 * math.sqrt(num_images))), num_images)
     [centres] = workers.map("train_lists", [(num_lists,)], shared=features)
     plan = InvertedListPlan(uuid.uuid4().hex, centres, min(config.num_probed or 1, num_lists))
-    target = None if config.num_probed else config.target_recall
-    [(recall, num_probed)] = workers.map("measure_recall", [(config.k1, plan, _NUM_SAMPLED, target)], shared=features)
+    most_probed = plan.num_probed if config.num_probed else max(1, int(_MOST_PROBED * num_lists))
+    measured = (config.k1, plan, _NUM_SAMPLED, config.target_recall, most_probed)
+    [(recall, num_probed)] = workers.map("measure_recall", [measured], shared=features)
+    if recall < config.target_recall and not config.num_probed:
+        _LOG.warning(
+            "%d of %d inverted lists have a recall of %.3f, below target_recall=%g: neighbours are searched exactly",
+            num_probed,
+            num_lists,
+            recall,
+            config.target_recall,
+        )
+        return _exact(features, workers, config)
+    _LOG.info("%d of %d inverted lists have a recall of %.3f", num_probed, num_lists, recall)
     plan = plan._replace(num_probed=num_probed)
-    _LOG.info("inverted lists: %d of %d searched, recall %.4f", num_probed, num_lists, recall)
-    tasks = [(start, stop, config.k1, plan) for start, stop in _blocks(len(features), _BLOCK_OF_LISTS)]
-    found = workers.map("search_lists", tasks, shared=features, on_result=_SearchLog(len(features), _BLOCK_OF_LISTS))
+    tasks = [(start, stop, config.k1, plan) for start, stop in _blocks(num_images, _BLOCK_OF_LISTS)]
+    found = workers.map("search_lists", tasks, shared=features, on_result=_SearchLog(num_images, _BLOCK_OF_LISTS))
     return np.concatenate([indices for indices, _ in found]), recall
 
 

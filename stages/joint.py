@@ -71,7 +71,8 @@ def run(config: JointConfig, inputs: Mapping[str, Path], out_dir: Path, compute:
             checkpoint_dir=out_dir.parent / "scratch" / "joint",
             tracker=tracker,
             description="joint training",
-            num_images=config.num_epochs * len(read_view(inputs["data"])),
+            num_images=config.num_epochs
+            * (config.iterations_per_epoch * config.batch_size or len(read_view(inputs["data"]))),
             workers=workers,
         )
     finally:

@@ -34,6 +34,9 @@ class JointConfig(StageConfig):
     """Settings of joint training; defaults as published, or as said."""
 
     num_epochs: int = Field(20, ge=0, le=1000, description="Epochs (published).")
+    iterations_per_epoch: int = Field(
+        0, ge=0, le=10**6, description="Batches of an epoch; 0 = as many as its clustered images fill (published)."
+    )
     batch_size: int = Field(16, ge=2, le=4096, description="Images of a global batch (published).")
     lr: float = Field(3.5e-4, gt=0, le=1, description="Identity encoder's learning rate, SGD (published).")
     sgd_momentum: float = Field(0.9, ge=0, lt=1, description="Nesterov momentum (published).")
@@ -66,6 +69,11 @@ class JointConfig(StageConfig):
     checkpoints: CheckpointConfig = Field(default_factory=lambda: CheckpointConfig(), description="For restarts.")
     num_workers: int = Field(1, ge=1, le=1024, description="Training ranks; the global batch is split over them.")
     seed: int = Field(0, ge=0, description="Seed of all random draws.")
+
+    @property
+    def images_per_epoch(self) -> int:
+        """Images of an epoch where that is fixed, else 0."""
+        return self.iterations_per_epoch * self.batch_size
 
     @property
     def generates(self) -> bool:

@@ -78,7 +78,10 @@ def run_epoch(
     how, contrast = _settings(config)
     inliers = (pool.labels >= 0).nonzero().squeeze(1).cpu()
     batches = shuffled_batches(
-        inliers, config.batch_size, generator=generator_for(config.seed, "joint", epoch, "batches")
+        inliers,
+        config.batch_size,
+        generator=generator_for(config.seed, "joint", epoch, "batches"),
+        num_batches=config.iterations_per_epoch or None,
     )
     draws = generator_for(config.seed, "joint", epoch, "variance", 0)
     if kept is not None:
@@ -107,7 +110,9 @@ def run_epoch(
         context.advance(config.batch_size, contrast=float(step.terms["rotation_contrast"]))
         if config.checkpoints.due(iteration, len(batches)):
             save(iteration + 1, {"draws": draws.get_state(), "log": log.state()})
-    context.advance(len(images) - batches.numel())  # outliers and what filled no batch
+    context.advance(
+        0 if config.iterations_per_epoch else len(images) - batches.numel()
+    )  # outliers and what filled no batch
     return log
 
 

@@ -42,20 +42,23 @@ def pk_batches(
     return torch.stack(rows).view(num_batches, num_clusters * num_images)
 
 
-def shuffled_batches(index: Tensor, batch_size: int, *, generator: torch.Generator) -> Tensor:
+def shuffled_batches(
+    index: Tensor, batch_size: int, *, generator: torch.Generator, num_batches: int | None = None
+) -> Tensor:
     """Shuffle images into batches; what does not fill a batch is left out, unless there is nothing else.
 
     Args:
         index: Image positions, shape (N,).
         batch_size: B; images repeat when there are fewer.
         generator: Source of randomness.
+        num_batches: I, when it should not depend on N; images then repeat, or some are left out.
 
     Returns:
-        Image positions, shape (max(N // B, 1), B).
+        Image positions, shape (I, B), I being max(N // B, 1) when not given.
     """
     if len(index) == 0:
         raise UserError("no image is left to train on; the data set is empty or every image is an outlier")
-    num_batches = max(len(index) // batch_size, 1)
+    num_batches = num_batches or max(len(index) // batch_size, 1)
     order = _cycled_permutations(len(index), num_batches * batch_size, generator)
     return index[order].view(num_batches, batch_size)
 

@@ -96,7 +96,7 @@ def mean_over_ranks(values: Tensor) -> Tensor:
     _, size = world()
     if size == 1:
         return values.mean()
-    count = torch.tensor(float(values.numel()), device=values.device)
+    count = torch.tensor(float(values.numel()), device=values.device, dtype=values.dtype)
     dist.all_reduce(count)
     return values.sum() * (size / count.clamp_min(1))
 
@@ -107,7 +107,8 @@ def whole_mean(values: Tensor) -> Tensor:
     values = values.detach()
     if size == 1:
         return values.mean()
-    both = torch.stack([values.sum(), torch.tensor(float(values.numel()), device=values.device)])
+    count = torch.tensor(float(values.numel()), device=values.device, dtype=values.dtype)
+    both = torch.stack([values.sum(), count])
     dist.all_reduce(both)
     return both[0] / both[1].clamp_min(1)
 

@@ -102,7 +102,7 @@ def test_inverted_lists_that_are_all_searched_give_the_exact_labels(
     monkeypatch.setattr(clustering, "_BLOCK_OF_LISTS", 25)
     features = _groups(6, 12)
     exact = pseudo_labels(features, pools[1], ClusterConfig(k1=12, k2=3, eps=0.4))
-    config = ClusterConfig(k1=12, k2=3, eps=0.4, neighbours="ivf", target_recall=1.0)
+    config = ClusterConfig(k1=12, k2=3, eps=0.4, neighbours="ivf", num_lists=9, num_probed=9)
     found = pseudo_labels(features, pools[num_workers], config)
     np.testing.assert_array_equal(found.labels, exact.labels)
     assert (exact.recall, found.recall) == (None, 1.0)
@@ -113,6 +113,22 @@ def test_a_fixed_number_of_lists_is_kept_and_its_recall_measured(pools: dict[int
     found = pseudo_labels(_groups(6, 12), pools[1], config)
     assert found.recall is not None
     assert 0.3 < found.recall < 1
+
+
+def test_lists_are_probed_until_the_recall_is_enough_or_the_search_is_exact(
+    pools: dict[int, Workers], caplog: pytest.LogCaptureFixture
+) -> None:
+    # A list a person and lists of neighbours no longer than that: one list is enough; for longer ones it is not.
+    features = _groups(16, 12)
+    easy = pseudo_labels(features, pools[1], ClusterConfig(k1=4, k2=3, eps=0.4, neighbours="ivf", target_recall=0.7))
+    assert easy.recall is not None
+    assert easy.recall >= 0.7
+    config = ClusterConfig(k1=40, k2=3, eps=0.4, neighbours="ivf", target_recall=1.0)
+    hard = pseudo_labels(features, pools[1], config)
+    assert hard.recall is None
+    assert "neighbours are searched exactly" in caplog.text
+    exact = pseudo_labels(features, pools[1], config.model_copy(update={"neighbours": "exact"}))
+    np.testing.assert_array_equal(hard.labels, exact.labels)
 
 
 def test_each_worker_has_its_share_of_the_processors() -> None:
@@ -218,3 +234,22 @@ def test_the_papers_values_are_the_defaults_and_bounds_hold() -> None:
     assert config.label_settings() == LabelSettings()
     with pytest.raises(ValidationError, match="less than 1"):
         ClusterConfig(eps=1.0)
+
+
+def test_camera_means_are_taken_away_where_asked(pools: dict[int, Workers]) -> None:
+    # Ten people under two cameras that add a colour of their own, far larger than what tells people apart.
+    rng = np.random.default_rng(1)
+    people = np.repeat(rng.normal(size=(10, 32)), 8, axis=0) + 0.1 * rng.normal(size=(80, 32))
+    cameras = np.tile(np.arange(2), 40)
+    features = people + 20 * rng.normal(size=(2, 32))[cameras]
+    config = ClusterConfig(k1=8, k2=2, min_samples=3)
+    plain = pseudo_labels(features, pools[1], config, cameras=cameras)
+    centred = pseudo_labels(features, pools[1], config.model_copy(update={"centre_cameras": True}), cameras=cameras)
+    truth = np.repeat(np.arange(10), 8)
+    assert len(set(zip(truth.tolist(), centred.labels.tolist(), strict=True))) == 10  # people and clusters coincide
+    assert len(set(zip(truth.tolist(), plain.labels.tolist(), strict=True))) > 10
+
+
+def test_centring_wants_cameras(pools: dict[int, Workers]) -> None:
+    with pytest.raises(UserError, match="centre_cameras wants the camera"):
+        pseudo_labels(_groups(4, 5), pools[1], ClusterConfig(centre_cameras=True))

@@ -55,3 +55,11 @@ def test_fewer_images_than_a_batch_repeat(generator: torch.Generator) -> None:
 def test_no_image_is_refused(generator: torch.Generator) -> None:
     with pytest.raises(UserError, match="no image"):
         shuffled_batches(torch.empty(0, dtype=torch.long), 8, generator=generator)
+
+
+def test_a_wished_number_of_batches_repeats_images_or_leaves_some_out(generator: torch.Generator) -> None:
+    index = torch.arange(10)
+    many = shuffled_batches(index, 4, generator=generator, num_batches=5)
+    assert many.shape == (5, 4)
+    assert torch.equal(torch.bincount(many.flatten()), torch.full((10,), 2))
+    assert shuffled_batches(index, 4, generator=generator, num_batches=1).shape == (1, 4)

@@ -29,6 +29,7 @@ from reid_core.learning.prototypes import MomentumPrototypes, cluster_means
 from tests.reid_core.learning.networks import settings, small_networks
 
 STEPS = 20
+FEW = 4  # where only the wiring differs from a case of twenty steps
 LABELS = torch.tensor([0, 0, 1, 1, 2, 2, 2, -1])
 CAMERAS = torch.tensor([0, 1, 0, 1, 0, 1, 1, 0])
 # Rank 1 of two has the images 1 and 3: with one mesh, with none, with all.
@@ -62,7 +63,7 @@ def _rows(generator: torch.Generator) -> Tensor:
     return F.normalize(torch.randn(8, 512, generator=generator, dtype=torch.float64), dim=1)
 
 
-def _identity(group_size: int) -> dict[str, Tensor]:
+def _identity(group_size: int, steps: int = STEPS) -> dict[str, Tensor]:
     draws = torch.Generator().manual_seed(1)
     encoder = _networks().encoder.train()
     groups = BatchNormGroups(encoder, 4, group_size)
@@ -73,7 +74,7 @@ def _identity(group_size: int) -> dict[str, Tensor]:
     proxies = MomentumPrototypes(proxy_means(rows, layout), update_by="mean")
     aware = CameraContrast(proxies, ProxyLayout(*layout), weight=0.5, temperature=0.07, num_negatives=50)
     curve = []
-    for _ in range(STEPS):
+    for _ in range(steps):
         batch = torch.randperm(7, generator=draws)[:4]
         index = own_slice(batch)
         images = own_slice(torch.rand(4, 3, 32, 16, generator=draws, dtype=torch.float64))
@@ -93,23 +94,24 @@ def _identity(group_size: int) -> dict[str, Tensor]:
     return {"curve": torch.stack(curve), "prototypes": prototypes.rows, "proxies": proxies.rows, **_flat(encoder)}
 
 
-def _generator(group_size: int) -> dict[str, Tensor]:
+def _generator(steps: int = STEPS) -> dict[str, Tensor]:
     draws = torch.Generator().manual_seed(2)
     networks = _networks()
     optimisers = _optimisers(networks)
     networks.encoder.eval().requires_grad_(False)
     curve = []
-    for step in range(STEPS):
+    for step in range(steps):
         source = _source(draws, MESHES[step % len(MESHES)])
         result = generator_step(
             networks, optimisers, source, settings(), adversarial=True, discriminate=step % 2 == 0, clock=Clock()
         )
         curve.append(_means({name: result.terms[name] for name in ("image_reconstruction", "adversarial")}))
-    assert group_size >= 0
     return {"curve": torch.stack(curve), **_flat(networks.generator), **_flat(networks.discriminator)}
 
 
-def _joint(group_size: int, mixing: MixingKind = "dmixup", *, together: bool = False) -> dict[str, Tensor]:
+def _joint(
+    group_size: int, steps: int = STEPS, mixing: MixingKind = "dmixup", *, together: bool = False
+) -> dict[str, Tensor]:
     draws = torch.Generator().manual_seed(3)
     networks = _networks()
     groups = BatchNormGroups(networks.encoder, 4, group_size)
@@ -126,7 +128,7 @@ def _joint(group_size: int, mixing: MixingKind = "dmixup", *, together: bool = F
     for network in (networks.encoder, networks.generator, networks.discriminator):
         network.train()
     curve = []
-    for step in range(STEPS):
+    for step in range(steps):
         index = torch.randperm(7, generator=draws)[:4]
         source = _source(draws, MESHES[step % len(MESHES)])
         drawn = draw_rows(pool, index, num_negatives=3, generator=draws).own()
@@ -159,12 +161,12 @@ def _flat(network: torch.nn.Module) -> dict[str, Tensor]:
 
 CASES: dict[str, Any] = {
     "identity": lambda: _identity(0),
-    "identity in groups of two": lambda: _identity(2),
-    "generator": lambda: _generator(0),
+    "identity in groups of two": lambda: _identity(2, FEW),
+    "generator": lambda: _generator(),
     "joint": lambda: _joint(0),
-    "joint in groups of two, encoded together": lambda: _joint(2, together=True),
-    "joint with fmixup": lambda: _joint(0, "fmixup"),
-    "joint with image mixup": lambda: _joint(0, "image"),
+    "joint in groups of two, encoded together": lambda: _joint(2, FEW, together=True),
+    "joint with fmixup": lambda: _joint(0, FEW, "fmixup"),
+    "joint with image mixup": lambda: _joint(0, FEW, "image"),
 }
 
 
@@ -189,11 +191,11 @@ def test_two_ranks_do_what_one_does(two_ranks: tuple[Any, Any], name: str) -> No
     for together in two_ranks:
         assert together[name].keys() == alone.keys()
         for what, value in alone.items():
-            torch.testing.assert_close(together[name][what], value, atol=1e-7, rtol=1e-7, msg=f"{name}: {what}")
+            torch.testing.assert_close(together[name][what], value, atol=1e-7, rtol=1e-7)
     assert all(math.isfinite(value) for value in alone["curve"].flatten().tolist())
-    assert len(alone["curve"]) == STEPS
+    assert len(alone["curve"]) in (FEW, STEPS)
 
 
 def test_groups_matter_and_so_are_configuration(two_ranks: tuple[Any, Any]) -> None:
     whole, halves = two_ranks[0]["identity"], two_ranks[0]["identity in groups of two"]
-    assert float((whole["curve"] - halves["curve"]).abs().max()) > 1e-3
+    assert float((whole["curve"][:FEW] - halves["curve"]).abs().max()) > 1e-3
