@@ -16,8 +16,8 @@ from infra.tracking.protocol import Tracker
 from reid_core.data.manifest import Manifest, read_manifest
 from reid_core.evaluation.agreement import agreement
 from reid_core.evaluation.bootstrap import bootstrap_means
-from reid_core.evaluation.ranked_lists import RankedLists, ranked_lists
-from reid_core.evaluation.ranking import Ranking, Side, evaluate_ranking, measure
+from reid_core.evaluation.ranked_lists import RankedLists, rank_and_list
+from reid_core.evaluation.ranking import Ranking, Side, measure
 from reid_core.evaluation.rerank import reranked_blocks
 from reid_core.seeds import derive_seed
 from stages.clustering import read_pseudo_labels
@@ -69,8 +69,7 @@ def run(config: EvaluateConfig, inputs: Mapping[str, Path], out_dir: Path, compu
         tables = []
         for name, stage, file in _ENCODERS:
             query, gallery = _embed_sides(config, manifest, inputs[stage] / file, compute, name)
-            ranking = evaluate_ranking(query, gallery)
-            lists = ranked_lists(query, gallery, length=config.list_length)
+            ranking, lists = rank_and_list(query, gallery, length=config.list_length)
             metrics["rows"].append(_row(config, name, ranking))
             metrics["camera_pairs"] += _camera_pairs(name, ranking)
             tables.append(_rankings_table(name, manifest, ranking, lists))

@@ -3,7 +3,7 @@
 Q: queries, G: gallery images, K: length of a list.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from reid_core.evaluation.ranking import Side
+from reid_core.evaluation.ranking import Ranking, Side, cosine_blocks, measure
 from reid_core.evaluation.sheets import Cell, draw_sheet
 
 _GREEN = (0, 150, 60)
@@ -45,19 +45,54 @@ def ranked_lists(query: Side, gallery: Side, *, length: int = 10) -> RankedLists
     Returns:
         Lists by falling similarity.
     """
+    parts: list[RankedLists] = []
+    for _ in _watched(query, gallery, length, parts):
+        pass
+    return _joined(parts)
+
+
+def rank_and_list(query: Side, gallery: Side, *, length: int = 10) -> tuple[Ranking, RankedLists]:
+    """Measure a ranking and keep its top, from one computation of the similarities.
+
+    Args:
+        query: Q images.
+        gallery: G images, none of them junk.
+        length: Images of a list; shortened to G.
+
+    Returns:
+        The same as ``evaluate_ranking`` and ``ranked_lists``.
+    """
+    parts: list[RankedLists] = []
+    ranking = measure(_watched(query, gallery, length, parts), query, gallery)
+    return ranking, _joined(parts)
+
+
+def _watched(query: Side, gallery: Side, length: int, parts: list[RankedLists]) -> Iterator[np.ndarray]:
+    """Yield blocks of similarities; the lists of each are appended to ``parts`` before."""
     length = min(length, len(gallery.people))
-    block = max(1, _BLOCK_ENTRIES // len(gallery.people))
-    columns: list[tuple[Tensor, Tensor, Tensor]] = []
-    for start in range(0, len(query.people), block):
-        rows = Side(*(column[start : start + block] for column in query))
-        same_person = rows.people[:, None] == gallery.people
-        left_out = same_person & (rows.cameras[:, None] == gallery.cameras)
-        similarity = (rows.features @ gallery.features.T).masked_fill(left_out, float("-inf"))
-        top = similarity.topk(length, dim=1)
-        there = top.values.isfinite()
-        columns.append((top.indices.masked_fill(~there, -1), top.values, same_person.gather(1, top.indices) & there))
-    indices, similarities, matches = (torch.cat(part).numpy() for part in zip(*columns, strict=True))
-    return RankedLists(indices, similarities, matches)
+    rows_at_once = max(1, _BLOCK_ENTRIES // max(1, len(gallery.people)))
+    first = 0
+    for block in cosine_blocks(query.features, gallery.features):
+        for start in range(0, len(block), rows_at_once):
+            similarity = torch.from_numpy(block[start : start + rows_at_once])
+            rows = slice(first + start, first + start + len(similarity))
+            labels = (query.people[rows], query.cameras[rows])
+            parts.append(_list_rows(similarity, *labels, gallery, length))
+        first += len(block)
+        yield block
+
+
+def _list_rows(similarity: Tensor, people: Tensor, cameras: Tensor, gallery: Side, length: int) -> RankedLists:
+    same_person = people[:, None] == gallery.people
+    left_out = same_person & (cameras[:, None] == gallery.cameras)
+    top = similarity.masked_fill(left_out, float("-inf")).topk(length, dim=1)
+    there = top.values.isfinite()
+    match = same_person.gather(1, top.indices) & there
+    return RankedLists(top.indices.masked_fill(~there, -1).numpy(), top.values.numpy(), match.numpy())
+
+
+def _joined(parts: Sequence[RankedLists]) -> RankedLists:
+    return RankedLists(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
 def choose_queries(average_precision: np.ndarray, num_queries: int, generator: torch.Generator) -> dict[str, list[int]]:

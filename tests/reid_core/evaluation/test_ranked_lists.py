@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from reid_core.evaluation import ranked_lists as module
-from reid_core.evaluation.ranked_lists import choose_queries, draw_ranked_lists, ranked_lists
-from reid_core.evaluation.ranking import Side
+from reid_core.evaluation.ranked_lists import choose_queries, draw_ranked_lists, rank_and_list, ranked_lists
+from reid_core.evaluation.ranking import Side, evaluate_ranking
 
 
 def _side(degrees: list[float], people: list[int], cameras: list[int]) -> Side:
@@ -32,6 +32,17 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     blocks = ranked_lists(query, gallery, length=5)
     np.testing.assert_array_equal(blocks.gallery, whole.gallery)
     np.testing.assert_array_equal(blocks.match, whole.match)
+
+
+def test_measured_and_listed_in_one_pass() -> None:
+    rng = np.random.default_rng(1)
+    query = _side(rng.uniform(0, 360, 9).tolist(), rng.integers(0, 3, 9).tolist(), rng.integers(0, 2, 9).tolist())
+    gallery = _side(rng.uniform(0, 360, 30).tolist(), rng.integers(0, 3, 30).tolist(), rng.integers(0, 2, 30).tolist())
+    ranking, lists = rank_and_list(query, gallery, length=40)
+    expected = evaluate_ranking(query, gallery)
+    assert (ranking.mean_ap, ranking.cmc, ranking.mean_inp) == (expected.mean_ap, expected.cmc, expected.mean_inp)
+    for found, alone in zip(lists, ranked_lists(query, gallery, length=40), strict=True):
+        np.testing.assert_array_equal(found, alone)
 
 
 def test_best_worst_and_random_queries_leave_skipped_ones_out() -> None:
