@@ -2,7 +2,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from benchmarks.rasteriser import bare, walking
 from reid_core.mesh import render
+from reid_core.mesh.body import load_body
 from reid_core.mesh.render import interpolate, rasterise, vertex_normals
 
 
@@ -54,6 +56,16 @@ def test_tiles_against_a_slow_loop(tile: int, monkeypatch: pytest.MonkeyPatch) -
     # Pixels whose centre lies on an edge may fall to either side.
     assert (fragments.face != expected).float().mean() < 0.005
     assert (expected >= 0).float().mean() > 0.2
+
+
+def test_tiles_see_what_one_bare_call_of_the_library_sees() -> None:
+    body = load_body("notoes_collapse3pc")
+    points = walking(body, count=2)
+    seen = rasterise(points, body.faces, size=(64, 32)).face
+    wanted = bare(points, body.faces, (64, 32))
+    assert (wanted >= 0).float().mean() > 0.1
+    # A pixel whose centre lies on an edge, to the last bit, may fall to either side.
+    assert int((seen != wanted).sum()) <= 1
 
 
 def test_interpolation_returns_the_position_of_the_pixel() -> None:
