@@ -1,12 +1,13 @@
 # make pipeline   the whole experiment: on people it renders itself, or on DATASET with its images under DATA_ROOT
 # make reproduce  the same, compared with the figures that are expected of DATASET
 # make test       the tests
+# make ablation   which part of the method helps, over several seeds
 # make ui         the MLflow page that compares runs
 # Every target creates .venv by itself, and reuses it while pyproject.toml and constraints.txt stay the same.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help venv pipeline reproduce tune ui test test-slow lint type format check clean-venv
+.PHONY: help venv pipeline reproduce tune ui test test-slow lint type format check clean-venv ablation
 
 DATASET ?=
 DATA_ROOT ?=
@@ -51,6 +52,11 @@ tune: venv ## search settings: SEARCH=contrast|clustering|generator or a YAML fi
 
 reproduce: venv ## run a preset and compare it with the expected figures (exit code 1 when they are missed)
 	@$(BIN)/genvar reproduce $(PIPELINE_OPTIONS) $(ARGS)
+
+ablation: venv ## compare views and mixes over seeds and write the table to docs/ablation.md (hours on two cores)
+	@$(BIN)/python benchmarks/ablation.py --write docs/ablation.md --json ablation.json \
+		$(if $(DATASET),--dataset "$(DATASET)") $(if $(DATA_ROOT),--data-root "$(DATA_ROOT)") \
+		$(if $(PRESET),--preset "$(PRESET)") $(if $(SEEDS),--seeds "$(SEEDS)") $(if $(EXECUTOR),--executor "$(EXECUTOR)") $(ARGS)
 
 ui: venv ## serve the MLflow page that compares runs
 	@$(BIN)/genvar ui $(ARGS)
