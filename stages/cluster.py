@@ -40,7 +40,7 @@ def run(
 
     settings = config.clustering
     cameras = None if images.cameras is None else np.array(images.cameras)
-    workers = start_cluster_workers(compute, settings)
+    workers = start_cluster_workers(compute, settings, len(memory))
     try:
         found = pseudo_labels(memory, workers, settings, cameras=cameras)
     finally:

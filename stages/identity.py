@@ -108,7 +108,7 @@ def run(config: IdentityConfig, inputs: Mapping[str, Path], out_dir: Path, compu
     """Train the encoder without labels; writes ``untrained.safetensors`` and ``identity.safetensors``."""
     check_split("identity", config.batch_size, config.num_workers, config.batch_norm_images)
     out_dir.mkdir(parents=True, exist_ok=True)
-    workers = start_cluster_workers(compute, config.clustering)
+    workers = start_cluster_workers(compute, config.clustering, len(read_view(inputs["data"])))
     try:
         compute.train(
             _loop,

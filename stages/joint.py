@@ -62,7 +62,7 @@ def run(config: JointConfig, inputs: Mapping[str, Path], out_dir: Path, compute:
     check_split("joint", config.batch_size, config.num_workers, config.batch_norm_images)
     check_angles(config.angles)
     out_dir.mkdir(parents=True, exist_ok=True)
-    workers = start_cluster_workers(compute, config.clustering)
+    workers = start_cluster_workers(compute, config.clustering, len(read_view(inputs["data"])))
     try:
         compute.train(
             _loop,
