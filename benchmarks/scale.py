@@ -56,7 +56,7 @@ class Pieces:
         joint_gflop: One image of a joint training step: 289 counted, and a fifth on top for the discriminator's own
             update, which the counter cannot follow.
         identity_gflop: One image of a warm-up step: a forward and a backward pass, which costs two, of the encoder.
-        generator_gflop: One image of a generator warm-up step; ASSUMED from the joint step, which moves the encoder too.
+        generator_gflop: One image of a generator warm-up step; ASSUMED: the joint step also moves the encoder.
         neighbour_seconds: Exact search per pair of images of 2,048 numbers, on two cores: 64 s for 32,621 images.
         label_seconds: Everything after the neighbours, per image: 3.2 s for 32,621 images.
         gpu_tflops: ASSUMED: what one GPU sustains in these networks at 32 bits (TF32), of its 500 on paper.
