@@ -2,7 +2,7 @@
 
     python -m benchmarks.clustering compare --num-images 12936 --num-people 751 --dense
     python -m benchmarks.clustering compare --num-images 32621 --num-people 1041
-    python -m benchmarks.clustering one --way ivf --num-images 200000 --num-people 10000 --dimension 512
+    python -m benchmarks.clustering one --way ivf --num-images 200000 --num-people 5000 --dimension 512
     python -m benchmarks.clustering one --way ours --num-workers 2
 
 Market-1501 has 12,936 training images of 751 people, MSMT17 32,621 of 1,041. The features are drawn around random
@@ -31,10 +31,21 @@ WAYS = ("neighbours", "ours", "dense", "ivf")
 _SECONDS_BETWEEN_LOOKS = 0.05
 
 
-def draw_features(num_images: int, num_people: int, dimension: int, *, seed: int = 0) -> np.ndarray:
-    """Return L2-normalised features (N, D) float32: people apart from each other, their images close by."""
+def draw_features(
+    num_images: int, num_people: int, dimension: int, *, num_traits: int | None = None, seed: int = 0
+) -> np.ndarray:
+    """Return L2-normalised features (N, D) float32: people apart from each other, their images close by.
+
+    With ``num_traits`` people differ in so many directions only, as real ones do, so that everybody has people who look
+    alike. Without, all strangers are equally far, which no approximate search can shorten.
+    """
     generator = np.random.default_rng(seed)
-    centres = generator.standard_normal(size=(num_people, dimension), dtype=np.float32)
+    if num_traits is None:
+        centres = generator.standard_normal(size=(num_people, dimension), dtype=np.float32)
+    else:
+        traits = generator.standard_normal(size=(num_traits, dimension), dtype=np.float32)
+        centres = generator.standard_normal(size=(num_people, num_traits), dtype=np.float32) @ traits
+        centres /= np.float32(num_traits**0.5)
     features: np.ndarray = generator.standard_normal(size=(num_images, dimension), dtype=np.float32)
     features *= 1.2
     for start in range(0, num_images, 4096):  # in blocks, so that drawing needs no more memory than clustering
@@ -132,7 +143,9 @@ def run_one(arguments: argparse.Namespace) -> dict[str, float | str]:
     label = prepare[arguments.way](num_threads, arguments.num_workers)
     for _ in range(2 * arguments.num_workers):  # compiles in every worker, so that it is not timed
         label(draw_features(600, 40, 16))
-    features = draw_features(arguments.num_images, arguments.num_people, arguments.dimension)
+    features = draw_features(
+        arguments.num_images, arguments.num_people, arguments.dimension, num_traits=arguments.num_traits
+    )
     peak = PeakMemory()
     with peak.watched():
         start = time.perf_counter()
@@ -159,8 +172,9 @@ def compare(arguments: argparse.Namespace) -> None:
         for way in [*WAYS[:2], *(["dense"] if arguments.dense else [])]:
             target = Path(folder) / f"{way}.npy"
             command = [sys.executable, "-m", "benchmarks.clustering", "one", "--way", way, "--labels", str(target)]
-            for name in ("num_images", "num_people", "dimension"):
-                command += [f"--{name.replace('_', '-')}", str(getattr(arguments, name))]
+            for name in ("num_images", "num_people", "dimension", "num_traits"):
+                if (value := getattr(arguments, name)) is not None:
+                    command += [f"--{name.replace('_', '-')}", str(value)]
             done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
             rows[way], labels[way] = json.loads(done.stdout), np.load(target)
             print(json.dumps(rows[way]), flush=True)
@@ -179,6 +193,7 @@ def main() -> None:
     parser.add_argument("--num-images", type=int, default=12_936)
     parser.add_argument("--num-people", type=int, default=751)
     parser.add_argument("--dimension", type=int, default=2048)
+    parser.add_argument("--num-traits", type=int, help="directions in which people differ; all when left out")
     parser.add_argument("--num-workers", type=int, default=1)
     parser.add_argument("--dense", action="store_true", help="compare with the dense way too (14 GB for MSMT17)")
     parser.add_argument("--labels", type=Path, help="where to write the labels")

@@ -91,7 +91,7 @@ class ClusterWorker:
         return found.indices, found.similarities
 
     def measure_recall(
-        self, features: np.ndarray, k: int, plan: InvertedListPlan, num_sampled: int, target: float | None
+        self, features: np.ndarray, k: int, plan: InvertedListPlan, num_sampled: int, target: float, most_probed: int
     ) -> tuple[float, int]:
         """Compare inverted lists with exact search on a sample, and probe more of them until the recall is enough.
 
@@ -100,10 +100,11 @@ class ClusterWorker:
             k: Length of a list, the image itself included.
             plan: Its ``num_probed`` is where to start.
             num_sampled: Images compared, spread over the data.
-            target: Recall to reach by doubling the lists that are probed, or None to measure only.
+            target: Recall to reach by doubling the lists that are probed.
+            most_probed: Most lists to probe; the plan's own number to measure only.
 
         Returns:
-            Recall on the sample, and the number of lists to probe.
+            Recall on the sample, below the target where ``most_probed`` lists do not reach it, and the lists to probe.
         """
         from reid_core.clustering.neighbours import exact_lists, recall
 
@@ -113,9 +114,9 @@ class ClusterWorker:
         while True:
             _, found = lists.nearest(features[rows], expected.shape[1], num_probed=num_probed)
             reached = recall(found, expected)
-            if target is None or reached >= target or num_probed >= len(plan.centres):
+            if reached >= target or num_probed >= most_probed:
                 return reached, num_probed
-            num_probed = min(2 * num_probed, len(plan.centres))
+            num_probed = min(2 * num_probed, most_probed)
 
     def label(
         self,

@@ -33,10 +33,10 @@ def _cluster(features: np.ndarray) -> "Labelling":
     return ClusterWorker().label(features, _lists(features, "faiss"), _SETTINGS)
 
 
-def _approximate(features: np.ndarray, start_with: int, target: float | None) -> tuple[np.ndarray, float, int]:
+def _approximate(features: np.ndarray, target: float, most_probed: int) -> tuple[np.ndarray, float, int]:
     worker = ClusterWorker()
-    plan = InvertedListPlan("one", worker.train_lists(features, 6), start_with)
-    reached, num_probed = worker.measure_recall(features, 10, plan, 60, target)
+    plan = InvertedListPlan("one", worker.train_lists(features, 6), 1)
+    reached, num_probed = worker.measure_recall(features, 10, plan, 60, target, most_probed)
     plan = plan._replace(num_probed=num_probed)
     blocks = [worker.search_lists(features, start, start + 20, 10, plan)[0] for start in (0, 20, 40)]
     return np.concatenate(blocks), reached, num_probed
@@ -66,10 +66,10 @@ def test_inverted_lists_are_probed_until_the_recall_is_enough() -> None:
     features = _features()
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as executor:
         exact = executor.submit(_lists, features, "faiss").result()
-        all_lists, reached, probed = executor.submit(_approximate, features, 1, 1.0).result()
+        all_lists, reached, probed = executor.submit(_approximate, features, 1.0, 6).result()
         np.testing.assert_array_equal(all_lists, exact)
         assert (reached, 1 <= probed <= 6) == (1.0, True)
-        _, measured, kept = executor.submit(_approximate, features, 1, None).result()
+        _, measured, kept = executor.submit(_approximate, features, 1.0, 1).result()
     assert kept == 1
     assert 0.5 < measured <= 1
 
