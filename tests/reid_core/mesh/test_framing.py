@@ -48,6 +48,5 @@ def test_feet_that_the_photograph_cuts_off_stay_cut_off() -> None:
 def test_gradients_pass() -> None:
     low = torch.tensor([[-0.2, 0.1]], requires_grad=True)
     moved = keep_inside(camera(), low, torch.tensor([[0.5, 0.9]]), torch.zeros(1, 2), torch.ones(1, 2))
-    moved.center_x.sum().backward()
-    assert low.grad is not None
-    torch.testing.assert_close(low.grad, torch.tensor([[-1.0, 0.0]]))
+    (slope,) = torch.autograd.grad(moved.center_x.sum(), low)
+    torch.testing.assert_close(slope, torch.tensor([[-1.0, 0.0]]))

@@ -35,7 +35,8 @@ def test_every_mode_is_rgb(tmp_path: Path, name: str, mode: str) -> None:
     Image.fromarray(PIXELS).convert(mode).save(tmp_path / name)
     opened = open_photograph(tmp_path / name)
     assert opened is not None
-    assert (opened.shape, opened.dtype) == ((64, 32, 3), np.uint8)
+    assert opened.shape == (64, 32, 3)
+    assert opened.dtype == np.dtype(np.uint8)
 
 
 def test_sixteen_bits_are_scaled(tmp_path: Path) -> None:

@@ -21,7 +21,8 @@ def rodrigues(axis: np.ndarray) -> np.ndarray:
     angle = float(np.linalg.norm(axis))
     x, y, z = axis / angle
     cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
+    turned: np.ndarray = np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
+    return turned
 
 
 MATRICES = np.array([[rodrigues(axis) for axis in row] for row in AXES]).astype(np.float32)
