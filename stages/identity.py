@@ -37,6 +37,7 @@ from stages.training import (
     embed_training_images,
     log_epoch,
     read_training_images,
+    read_view,
     set_learning_rate,
     write_json,
 )
