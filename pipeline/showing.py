@@ -137,7 +137,7 @@ def _draw_generated(manifest: Manifest, folders: Mapping[str, Path], out_dir: Pa
         raise UserError("the pipeline has no generator, or no bodies to steer it")
     images = unlabelled(manifest)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    guidance = GuidanceSource(folders["mesh"], images.image_ids)
+    guidance = GuidanceSource(folders["mesh"], images.image_ids, folders["data"])
     generator = load_generator(weights).to(device)
     encoder = load_identity(folders["joint"] / "identity.safetensors").to(device)
     # Writes into a folder "pictures" of the folder that it is given.
