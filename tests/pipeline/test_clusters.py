@@ -13,7 +13,7 @@ import pytest
 
 from tests.infra.compute.simulated import ROOT, simulated_cluster
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 _SETTINGS = {
     "data": {"synthetic": {"num_train_people": 6, "num_test_people": 3, "images_per_person": 6}},
@@ -38,7 +38,7 @@ class Run:
 
     def end(self) -> None:
         """Wait for its end, which must be a good one."""
-        code = self.process.wait(300)
+        code = self.process.wait(600)
         self.log.seek(0)
         assert code == 0, self.log.read()[-5000:]
 

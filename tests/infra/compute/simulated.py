@@ -16,7 +16,7 @@ import psutil
 from infra.compute.guard import clean_up
 
 ROOT = Path(__file__).parents[3]
-_SECONDS = 60.0
+_SECONDS = 180.0
 
 
 class SimulatedCluster:
