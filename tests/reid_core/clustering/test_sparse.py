@@ -6,5 +6,7 @@ from reid_core.clustering.sparse import allocate
 def test_room_for_every_row_by_hand() -> None:
     rows = allocate(np.array([2, 0, 3]))
     np.testing.assert_array_equal(rows.indptr, [0, 2, 2, 5])
-    assert (rows.indices.shape, rows.indices.dtype) == ((5,), np.int32)
-    assert (rows.values.shape, rows.values.dtype) == ((5,), np.float32)
+    assert rows.indices.shape == (5,)
+    assert rows.indices.dtype == np.int32
+    assert rows.values.shape == (5,)
+    assert rows.values.dtype == np.float32
