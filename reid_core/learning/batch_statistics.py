@@ -135,12 +135,12 @@ class GroupedBatchNorm(_BatchNorm):
 
     @torch.no_grad()
     def _follow(self, mean: Tensor, variance: Tensor, counted: Tensor) -> None:
-        if not self.momentum or not bool(counted.any()):
-            return
         assert self.running_mean is not None
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
         self.num_batches_tracked.add_(1)
+        if not self.momentum or not bool(counted.any()):
+            return
         self.running_mean.lerp_(mean[counted].mean(dim=0), self.momentum)
         self.running_var.lerp_(variance[counted].mean(dim=0), self.momentum)
 
