@@ -77,7 +77,8 @@ def _log_likelihood(reading: Array, circle: Array) -> Array:
     right = _bell(reading[..., None] - circle)
     mirrored = _bell(reading[..., None] - (np.pi - circle))
     cosine, sine = np.cos(reading)[..., None], np.sin(reading)[..., None]
-    between = (np.abs(cosine) < back) & (np.sign(sine) == np.sign(np.sin(circle)))
+    # On the same side of the body; straight from behind, either side is.
+    between = (np.abs(cosine) < back) & (sine * np.sin(circle) > -1e-9)
     width = np.maximum(2.0 * np.arcsin(back), 0.3)
     density = (
         (1.0 - (_MIRRORED + _BETWEEN) * back - _ANYWHERE) * right
