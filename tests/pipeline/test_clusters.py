@@ -62,12 +62,16 @@ def meshes(home: Path) -> list[str]:
     return [repr(pq.read_table(path).to_pydict()) for path in sorted(folder.glob("part-*.parquet"))]
 
 
+def alone() -> dict[str, str]:
+    """Return the environment of a command that starts a node of its own."""
+    return {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "MLFLOW_"))}
+
+
 @pytest.fixture(scope="module")
 def one(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Home of a pipeline on one node with one CPU, as every other node here has one."""
     home = tmp_path_factory.mktemp("one") / "home"
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "MLFLOW_"))}
-    Run(home, kept, "--num-cpus", "1").end()
+    Run(home, alone(), "--num-cpus", "1").end()
     return home
 
 
@@ -79,16 +83,19 @@ def test_several_nodes_end_with_the_numbers_of_one(one: Path, tmp_path: Path, cp
     assert meshes(tmp_path / "home") == meshes(one)
 
 
-def test_a_node_lost_and_a_node_added_during_mesh_extraction(one: Path) -> None:
-    before = meshes(one)
-    with simulated_cluster([0, 1, 1]) as cluster:
-        run = Run(one, cluster.environment, "--until", "mesh", "--force", "mesh")
-        busy = cluster.wait_for_work("call_shard", [1, 2])
-        cluster.remove(busy)
+def test_a_node_added_and_a_node_lost_during_mesh_extraction(tmp_path: Path) -> None:
+    # Finely drawn bodies, so that there is work left when the new node is ready for it.
+    finer = ("mesh.topology=notoes_collapse10pc", "data.synthetic.num_train_people=12", "--until", "mesh")
+    Run(tmp_path / "home", alone(), *finer, "--num-cpus", "1").end()
+    before = meshes(tmp_path / "home")
+    with simulated_cluster([0, 1]) as cluster:
+        run = Run(tmp_path / "home", cluster.environment, *finer, "--force", "mesh")
+        first = cluster.wait_for_work("call_shard", [1])
         added = cluster.add(1)
         assert cluster.wait_for_work("call_shard", [added]) == added
+        cluster.remove(first)
         run.end()
-    assert meshes(one) == before
+    assert meshes(tmp_path / "home") == before
 
 
 def test_a_node_lost_during_joint_training(one: Path) -> None:
