@@ -11,9 +11,9 @@ from pipeline.commands.export import export
 from pipeline.commands.mesh import mesh
 from pipeline.commands.pipeline import HELP as PIPELINE_HELP
 from pipeline.commands.pipeline import pipeline
-from pipeline.commands.search import search
 from pipeline.commands.reproduce import HELP as REPRODUCE_HELP
 from pipeline.commands.reproduce import reproduce
+from pipeline.commands.search import search
 from pipeline.commands.show import show
 from pipeline.commands.tune import HELP as TUNE_HELP
 from pipeline.commands.tune import tune

@@ -129,12 +129,17 @@ def camera_table(stages: Mapping[str, StageFacts]) -> Table | None:
     rows = [
         row for row in listed(stages["evaluate"].metrics.get("camera_pairs")) if row.get("encoder") == HEADLINE_ENCODER
     ]
-    scores = {(row.get("query_camera"), row.get("gallery_camera")): row.get("mAP") for row in rows}
-    queries, gallery = (sorted({pair[side] for pair in scores if isinstance(pair[side], int)}) for side in (0, 1))
+    pairs = {
+        (row["query_camera"], row["gallery_camera"]): row.get("mAP")
+        for row in rows
+        if isinstance(row.get("query_camera"), int) and isinstance(row.get("gallery_camera"), int)
+    }
+    queries = sorted({query for query, _ in pairs})
+    gallery = sorted({camera for _, camera in pairs})
     if not queries:
         return None
     head = ("query \\ gallery", *(f"camera {camera + 1}" for camera in gallery))
-    cells = tuple((f"camera {one + 1}", *(number(scores.get((one, other))) for other in gallery)) for one in queries)
+    cells = tuple((f"camera {one + 1}", *(number(pairs.get((one, other))) for other in gallery)) for one in queries)
     return Table(head, cells, (1, 1 + len(gallery)))
 
 
