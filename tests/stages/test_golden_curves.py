@@ -1,7 +1,7 @@
 """The loss curves of the smallest trainings as they once were: a refactoring that moves them has changed the method.
 
-Seeds are fixed and the deterministic mode is on, so on one machine the curves come out bit by bit. Another processor
-rounds differently and training amplifies it, epoch by epoch: 1e-4 was seen between thread counts after five updates. The
+Seeds are fixed and the deterministic mode is on: on one machine the curves come out bit by bit. Another processor
+rounds differently and training amplifies it: 1e-4 was seen between thread counts after five updates. The
 tolerance of 2 % is far above that and far below what a changed loss, weight, draw or order of images does.
 """
 
