@@ -17,11 +17,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 ROOT = Path(__file__).resolve().parent.parent
-SETTINGS = {
+SETTINGS: dict[str, dict[str, Any]] = {
     "data": {"synthetic": {"num_train_people": 4, "num_test_people": 2, "images_per_person": 6, "num_cameras": 2}},
     "identity": {"num_epochs": 1, "iterations_per_epoch": 2},
     "generator": {"num_epochs": 30, "batch_size": 8, "checkpoints": {"every": 1}},

@@ -89,8 +89,15 @@ class GroupedBatchNorm(_BatchNorm):
     """
 
     def __init__(self, like: _BatchNorm, *, num_groups: int, shared: bool) -> None:
-        place = {"device": like.weight.device, "dtype": like.weight.dtype}
-        super().__init__(like.num_features, like.eps, like.momentum, like.affine, like.track_running_stats, **place)
+        super().__init__(
+            like.num_features,
+            like.eps,
+            like.momentum,
+            like.affine,
+            like.track_running_stats,
+            device=like.weight.device,
+            dtype=like.weight.dtype,
+        )
         self.load_state_dict(like.state_dict())
         for own, old in zip(self.parameters(), like.parameters(), strict=True):
             own.requires_grad_(old.requires_grad)

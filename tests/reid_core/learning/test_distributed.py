@@ -35,9 +35,9 @@ def _network() -> nn.Sequential:
 
 def _differentiable(rank: int, batch: torch.Tensor) -> dict[str, torch.Tensor]:
     own = own_slice(batch).clone().requires_grad_()
-    (gather_batch(own) * torch.arange(12.0).view(4, 3) * (rank + 1)).sum().backward()
+    (gather_batch(own) * torch.arange(12.0).view(4, 3) * (rank + 1)).sum().backward()  # type: ignore[no-untyped-call]
     summed = own_slice(batch).clone().requires_grad_()
-    (sum_over_ranks(summed).sum() * (rank + 1)).backward()
+    (sum_over_ranks(summed).sum() * (rank + 1)).backward()  # type: ignore[no-untyped-call]
     uneven = torch.arange(3.0)[: 3 - 2 * rank]  # 0, 1, 2 on the first rank, 0 on the second
     assert own.grad is not None
     assert summed.grad is not None

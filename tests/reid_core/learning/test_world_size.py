@@ -44,9 +44,9 @@ def _networks() -> Networks:
 def _optimisers(networks: Networks) -> Optimisers:
     trained = [parameter for parameter in networks.encoder.parameters() if parameter.requires_grad]
     return Optimisers(
-        torch.optim.SGD(trained, lr=1e-3, momentum=0.9),
-        torch.optim.Adam(networks.generator.parameters(), lr=1e-3),
-        torch.optim.Adam(networks.discriminator.parameters(), lr=1e-3),
+        torch.optim.SGD(trained, lr=1e-5, momentum=0.9),  # gradients of untrained networks are steep
+        torch.optim.Adam(networks.generator.parameters(), lr=1e-4),
+        torch.optim.Adam(networks.discriminator.parameters(), lr=1e-4),
     )
 
 
@@ -191,7 +191,7 @@ def test_two_ranks_do_what_one_does(two_ranks: tuple[Any, Any], name: str) -> No
     for together in two_ranks:
         assert together[name].keys() == alone.keys()
         for what, value in alone.items():
-            torch.testing.assert_close(together[name][what], value, atol=1e-7, rtol=1e-7)
+            torch.testing.assert_close(together[name][what], value, atol=1e-6, rtol=1e-6)
     assert all(math.isfinite(value) for value in alone["curve"].flatten().tolist())
     assert len(alone["curve"]) in (FEW, STEPS)
 
