@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
@@ -105,6 +106,7 @@ def test_a_node_lost_during_joint_training(one: Path) -> None:
         work = one / "work"
         while not list(work.glob("joint-*/scratch/joint/whole-*")):
             assert run.process.poll() is None
+            time.sleep(0.1)
         # The pool and the rank are there; the node of the rank goes.
         cluster.remove(cluster.wait_for_work("TrainWorker", [1, 2]))
         run.end()

@@ -13,7 +13,7 @@ import pytest
 from infra.tracking.mlflow import mlflow_client
 from tests.infra.tracking.servers import MlflowServer, postgres
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 _ROOT = Path(__file__).parents[2]
 _STAGES = {"data", "mesh", "identity", "generator", "cluster", "joint", "evaluate", "report"}
@@ -52,7 +52,7 @@ def test_nothing_is_lost_when_the_server_is_killed_in_the_middle(server: MlflowS
         server.kill()
         time.sleep(8)
         server.start()
-        code = first.wait(400)
+        code = first.wait(900)
         log.seek(0)
         assert code == 0, log.read()[-4000:]
 
