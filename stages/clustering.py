@@ -56,7 +56,7 @@ class ClusterConfig(StageConfig):
     search_with: SearchWith = Field(
         "auto", description="faiss, torch, or auto: torch where there is a GPU that FAISS cannot use."
     )
-    num_lists: int = Field(0, ge=0, le=1 << 20, description="Of ivf: inverted lists; 0 = 2 sqrt(images) (ours).")
+    num_lists: int = Field(0, ge=0, le=1 << 20, description="Of ivf: inverted lists; 0 = 4 sqrt(images) (ours).")
     num_probed: int = Field(0, ge=0, le=1 << 20, description="Of ivf: lists a query searches; 0 = by recall (ours).")
     target_recall: float = Field(0.98, gt=0, le=1, description="Of ivf: recall on a sample to reach (ours).")
     num_workers: int = Field(1, ge=1, le=256, description="FAISS processes; the result does not depend on it (ours).")
@@ -199,7 +199,7 @@ def _exact(features: np.ndarray, workers: Workers, config: ClusterConfig) -> tup
 def _approximate(features: np.ndarray, workers: Workers, config: ClusterConfig) -> tuple[np.ndarray, float | None]:
     """Search inverted lists, trained once, so that every worker has the same; exactly where that would be slower."""
     num_images = len(features)
-    num_lists = min(config.num_lists or max(1, round(2 * math.sqrt(num_images))), num_images)
+    num_lists = min(config.num_lists or max(1, round(4 * math.sqrt(num_images))), num_images)
     [centres] = workers.map("train_lists", [(num_lists,)], shared=features)
     plan = InvertedListPlan(uuid.uuid4().hex, centres, min(config.num_probed or 1, num_lists))
     most_probed = plan.num_probed if config.num_probed else max(1, int(_MOST_PROBED * num_lists))
