@@ -52,9 +52,12 @@ def newest(home: Path, name: str) -> Path:
 def results(home: Path) -> tuple[object, object]:
     """Return everything that was measured: scores, and the losses of joint training."""
     losses = [json.loads(line) for line in (newest(home, "generator.safetensors").parent / "history.jsonl").open()]
-    for row in losses:
-        row.pop("images_per_second")
-    return json.loads(newest(home, "metrics.json").read_text()), losses
+    measured = [{name: value for name, value in row.items() if not _is_speed(name)} for row in losses]
+    return json.loads(newest(home, "metrics.json").read_text()), measured
+
+
+def _is_speed(name: str) -> bool:
+    return name.startswith("seconds/") or name in ("images_per_second", "memory_gb")
 
 
 def meshes(home: Path) -> list[str]:
