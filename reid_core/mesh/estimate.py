@@ -32,6 +32,8 @@ _NO_PRESENCE, _FULL_PRESENCE = 0.5, 0.9
 # Five landmarks of a head are not five times as good as one, and toes are often guessed.
 _HEAD_TRUST, _FOOT_TRUST = 0.4, 0.5
 _FIRST_FOOT, _LAST_HEAD = 29, 10
+# Rows of the pictures in which silhouettes and masks are compared: more cost time and say the same.
+_JUDGED_HEIGHT = 64
 _BEYOND_LANDMARKS = 1.1  # a person's height against that from eyes to toes
 
 
@@ -62,7 +64,7 @@ def estimate_bodies(
     cameras = in_picture(fit.cameras, torch.tensor([one.height / one.width for one in people]))
     masks = torch.stack([mask_of(one, size) for one in people])  # (B, H, W)
     kinds = phenotypes(fit.build)
-    iou = _overlap(topology, kinds, fit.angles_deg, cameras, masks)
+    iou = _overlap(topology, kinds, fit.angles_deg, cameras, [mask_of(one, _judged(size)) for one in people])
     presence = torch.tensor([one.presence for one in people])
     confidence = certainty * _ramp(presence, _NO_PRESENCE, _FULL_PRESENCE) * _ramp(iou, _NO_IOU, _GOOD_IOU)
     confidence = confidence * _ramp(fit.reprojection, _NO_REPROJECTION, _GOOD_REPROJECTION)
@@ -127,12 +129,17 @@ def mask_of(person: Observation, size: tuple[int, int]) -> Tensor:
     return grid_sample(mask, grid[None].float(), align_corners=False)[0, 0]
 
 
-def _overlap(topology: str, kinds: Tensor, angles_deg: Tensor, cameras: Cameras, masks: Tensor) -> Tensor:
-    """Intersection over union of the bodies' silhouettes with the masks, shape (B,)."""
+def _judged(size: tuple[int, int]) -> tuple[int, int]:
+    height = min(size[0], _JUDGED_HEIGHT)
+    return height, max(1, round(size[1] * height / size[0]))
+
+
+def _overlap(topology: str, kinds: Tensor, angles_deg: Tensor, cameras: Cameras, masks: Sequence[Tensor]) -> Tensor:
+    """Intersection over union of the bodies' silhouettes with the masks (h, w), shape (B,)."""
     body = load_body(topology)
+    person = torch.stack(list(masks)) > 0.5
     points = project(body.vertices(kinds, angles_deg), cameras)
-    drawn = rasterise(points, body.faces, size=(masks.shape[1], masks.shape[2])).mask
-    person = masks > 0.5
+    drawn = rasterise(points, body.faces, size=(person.shape[1], person.shape[2])).mask
     both, either = (drawn & person).sum(dim=(1, 2)), (drawn | person).sum(dim=(1, 2))
     return both / either.clamp(min=1)
 
