@@ -50,8 +50,8 @@ class Pieces:
     """Measured on two cores of an AMD EPYC (24 GB, no GPU) unless it says otherwise.
 
     Attributes:
-        mesh_seconds: One image on one core at 256 x 128: body fitted (MediaPipe 30 ms and the fit) and eight views of
-            2,454 faces rasterised.
+        mesh_seconds: One image on one core at 256 x 128: body found and fitted (60 ms) and eight views of 2,454 faces
+            rasterised (44 ms each).
         encode_gflop: Forward pass of ResNet-50 at 256 x 128, one image, counted.
         joint_gflop: One image of a joint training step: 289 counted, and a fifth on top for the discriminator's own
             update, which the counter cannot follow.
@@ -66,7 +66,7 @@ class Pieces:
         cluster_speed_up: ASSUMED: 16 cores of a GPU's machine against the two of the measurement.
     """
 
-    mesh_seconds: float = 6.3
+    mesh_seconds: float = 0.41
     encode_gflop: float = 8.1
     joint_gflop: float = 347.0
     identity_gflop: float = 24.3
