@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from reid_core.learning.distributed import gather_batch, own_slice
-from reid_core.models.generator import Generator
 
 MixingKind = Literal["dmixup", "image", "fmixup", "none"]
 
@@ -106,20 +105,3 @@ def mixed_code(kind: MixingKind, structure: Tensor, parts: Tensor, mixture: Mixt
     """Return what the decoder paints for a generated kind of mixture (``dmixup`` or ``fmixup``)."""
     assert kind in ("dmixup", "fmixup"), kind
     return (dmixup_code if kind == "dmixup" else fmixup_code)(structure, parts, mixture)
-
-
-def mixing_row(generator: Generator, guidance: Tensor, parts: Tensor, ratios: Tensor) -> Tensor:
-    """Paint one body with the appearance of two people in several proportions.
-
-    Args:
-        generator: Trained generator.
-        guidance: Map of the body, shape (1, 1, H, W).
-        parts: Appearance of both people, shape (2, P, C).
-        ratios: Share of the first person, shape (L,).
-
-    Returns:
-        Images, shape (L, 3, H, W).
-    """
-    weight = ratios.view(-1, 1, 1)
-    mixed = weight * parts[:1] + (1 - weight) * parts[1:]
-    return generator.decoder(generator.structure(guidance).expand(len(ratios), -1, -1, -1), mixed)  # type: ignore[no-any-return]

@@ -13,6 +13,7 @@ from infra.tracking.silent import SilentTracker
 from reid_core.data.manifest import SCHEMA, Manifest, UnlabelledImages, read_manifest, write_manifest
 from stages import cluster, data, generator, identity, joint, mesh
 from stages.clustering import ClusterConfig
+from stages.joint_config import JointConfig
 from stages.stage import Stage, StageConfig
 from tests.stages.pictures import write_people
 
@@ -36,7 +37,7 @@ _TRAINING: tuple[tuple[Stage, StageConfig], ...] = (
         generator.GeneratorConfig(channels=8, num_blocks=1, discriminator_channels=4, num_epochs=1, batch_size=8),
     ),
     (cluster.STAGE, cluster.ClusterStageConfig(clustering=_CLUSTERING)),
-    (joint.STAGE, joint.JointConfig(num_epochs=2, batch_size=8, clustering=_CLUSTERING)),
+    (joint.STAGE, JointConfig(num_epochs=2, batch_size=8, clustering=_CLUSTERING)),
 )
 
 

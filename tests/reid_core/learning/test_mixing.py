@@ -9,10 +9,7 @@ from reid_core.learning.mixing import (
     fmixup_code,
     image_mixup,
     mixed_code,
-    mixing_row,
 )
-from reid_core.models.generator import Generator
-from reid_core.models.initial import initialised
 
 MIXTURE = Mixture(partner=torch.tensor([1, 0]), ratio=torch.tensor([0.75, 1.0]))
 
@@ -55,15 +52,6 @@ def test_draws_depend_on_the_generator_alone() -> None:
     first, second = (draw_mixture(8, alpha=0.6, generator=torch.Generator().manual_seed(3)) for _ in range(2))
     assert torch.equal(first.ratio, second.ratio)
     assert torch.equal(first.partner, second.partner)
-
-
-def test_a_row_ends_at_both_people(generator: torch.Generator) -> None:
-    network = initialised(lambda: Generator(8, part_dim=6, num_blocks=1, norm="none"), 0).eval()
-    guidance = torch.rand(1, 1, 16, 8, generator=generator)
-    parts = torch.randn(2, 4, 6, generator=generator)
-    row = mixing_row(network, guidance, parts, torch.tensor([1.0, 0.5, 0.0]))
-    torch.testing.assert_close(row[:1], network(guidance, parts[:1]))
-    torch.testing.assert_close(row[2:], network(guidance, parts[1:]))
 
 
 def test_kinds_that_generate_nothing_are_refused() -> None:
