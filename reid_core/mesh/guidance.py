@@ -47,7 +47,7 @@ def guidance_maps(
         Brightness, 0 where there is no body and ``BODY_MINIMUM`` to 255 on it, uint8, shape (B, A, H, W).
     """
     count, faces = len(angles), body.faces.to(vertices.device)
-    turned, points = _views(vertices, cameras, torch.tensor(angles, dtype=torch.float32, device=vertices.device))
+    turned, points = turned_views(vertices, cameras, torch.tensor(angles, dtype=torch.float32, device=vertices.device))
     fragments = rasterise(points, faces, size=size)
     normals = vertex_normals(vertices, faces).repeat_interleave(count, dim=0)
     facing = view(normals, turned.azimuth_deg, turned.elevation_deg)
@@ -58,8 +58,17 @@ def guidance_maps(
     return maps.reshape(len(vertices), count, *size)
 
 
-def _views(vertices: Tensor, cameras: Cameras, angles_deg: Tensor) -> tuple[Cameras, Tensor]:
-    """Turn every body by every angle and keep it in its picture: cameras of (B * A,) views and (B * A, V, 3) points."""
+def turned_views(vertices: Tensor, cameras: Cameras, angles_deg: Tensor) -> tuple[Cameras, Tensor]:
+    """Turn every body by every angle and keep it in its picture.
+
+    Args:
+        vertices: Posed bodies, shape (B, V, 3).
+        cameras: Of their photographs, B of them.
+        angles_deg: Shape (A,); at 0 the body stays where the photograph has it.
+
+    Returns:
+        Cameras of B * A views, a body's views in a row, and the projected bodies, shape (B * A, V, 3).
+    """
     count = len(angles_deg)
     turned = cameras.turned(angles_deg)
     repeated = vertices.repeat_interleave(count, dim=0)

@@ -49,8 +49,33 @@ class Photograph:
     camera: tuple[float, ...]
 
 
-def photograph_person(settings: SyntheticSettings, person_id: int) -> list[Photograph]:
-    """Photograph one person as often as the settings say, spread over the cameras the person passes."""
+@dataclass(frozen=True)
+class Sitting:
+    """One person before P cameras, all draws made up to the scene.
+
+    Attributes:
+        person: Who it is.
+        body: Topology of the vertices.
+        vertices: Posed bodies, shape (P, V, 3).
+        poses: Joint angles in degrees, shape (P, 10, 3).
+        framed: Cameras of the pictures, P of them.
+        camera_ids: Camera of every picture, P of them.
+        cameras: What these cameras do, P of them.
+        randoms: Source of each picture's further draws, P of them.
+    """
+
+    person: Person
+    body: Body
+    vertices: torch.Tensor
+    poses: Array
+    framed: Cameras
+    camera_ids: list[int]
+    cameras: list[SurveillanceCamera]
+    randoms: list[np.random.Generator]
+
+
+def draw_sitting(settings: SyntheticSettings, person_id: int) -> Sitting:
+    """Draw one person, the cameras the person passes, and how the person stands before each."""
     person = draw_person(settings.seed, person_id)
     body = load_body(settings.topology)
     camera_ids = _passed_cameras(settings, person_id)
@@ -63,13 +88,20 @@ def photograph_person(settings: SyntheticSettings, person_id: int) -> list[Photo
     phenotypes = torch.tensor(person.phenotype).repeat(len(poses), 1)
     vertices = body.vertices(phenotypes, torch.from_numpy(poses))
     framed = _frame(vertices, cameras, randoms, settings.image_height / settings.image_width)
-    figures, coverage = _figures(person, body, vertices, framed, cameras, settings)
+    return Sitting(person, body, vertices, poses, framed, camera_ids, cameras, randoms)
+
+
+def photograph_person(settings: SyntheticSettings, person_id: int) -> list[Photograph]:
+    """Photograph one person as often as the settings say, spread over the cameras the person passes."""
+    sitting = draw_sitting(settings, person_id)
+    figures, coverage = paint_figures(sitting, sitting.vertices, sitting.framed, sitting.cameras, settings)
     photographs = []
-    for index, (camera_id, camera, random) in enumerate(zip(camera_ids, cameras, randoms, strict=True)):
-        light = _compose(figures[index], coverage[index], settings, camera_id, camera, random)
+    for index, camera_id in enumerate(sitting.camera_ids):
+        camera, random = sitting.cameras[index], sitting.randoms[index]
+        light = compose(figures[index], coverage[index], settings, camera_id, camera, random)
         jpeg = encode(develop(light, camera, random), camera)
-        truth = tuple(float(field[index]) for field in framed)
-        photographs.append(Photograph(camera_id, index, jpeg, poses[index], truth))
+        truth = tuple(float(field[index]) for field in sitting.framed)
+        photographs.append(Photograph(camera_id, index, jpeg, sitting.poses[index], truth))
     return photographs
 
 
@@ -105,15 +137,26 @@ def _frame(
     return Cameras(azimuth, elevation, scale_x, scale_y, center_x, center_y)
 
 
-def _figures(
-    person: Person,
-    body: Body,
+def paint_figures(
+    sitting: Sitting,
     vertices: torch.Tensor,
     framed: Cameras,
     cameras: list[SurveillanceCamera],
     settings: SyntheticSettings,
 ) -> tuple[Array, Array]:
-    """Painted and lit person: light (P, H, W, 3), multiplied by the coverage (P, H, W, 1)."""
+    """Paint and light a person in B views.
+
+    Args:
+        sitting: Who is painted.
+        vertices: Posed bodies, shape (B, V, 3).
+        framed: Cameras of the views, B of them.
+        cameras: Whose light falls, B of them.
+        settings: Size of the pictures.
+
+    Returns:
+        Light multiplied by the coverage, shape (B, H, W, 3), and the coverage from 0 to 1, shape (B, H, W, 1).
+    """
+    person, body = sitting.person, sitting.body
     size = (settings.image_height * SUPERSAMPLING, settings.image_width * SUPERSAMPLING)
     fragments = rasterise(project(vertices, framed), body.faces, size=size)
     rest_normals = vertex_normals(body.canonical[None], body.faces)
@@ -145,15 +188,30 @@ def _light(
     return lit
 
 
-def _compose(
+def compose(
     figure: Array,
     coverage: Array,
     settings: SyntheticSettings,
     camera_id: int,
     camera: SurveillanceCamera,
     random: np.random.Generator,
+    *,
+    occluders: bool = True,
 ) -> Array:
-    """Put the person before one of the camera's scenes, on a soft shadow, behind whatever stands in the way."""
+    """Put the person before one of the camera's scenes, on a soft shadow, behind whatever stands in the way.
+
+    Args:
+        figure: Light of the person, multiplied by the coverage, shape (H, W, 3).
+        coverage: From 0 to 1, shape (H, W, 1).
+        settings: Seed and size.
+        camera_id: Whose scenes.
+        camera: What it does.
+        random: Of this one picture; the same draws are made with and without occluders.
+        occluders: Whether something may stand in the way.
+
+    Returns:
+        Light, shape (H, W, 3).
+    """
     height, width = settings.image_height, settings.image_width
     index = int(random.integers(scene.SCENES_PER_CAMERA))
     light = scene.crop(scene.scene(settings.seed, camera_id, index, height, width), height, width, random)
@@ -163,5 +221,5 @@ def _compose(
     light *= 1 - 0.45 * np.exp(-((rows / (0.03 * height)) ** 2) - (columns / (0.3 * width)) ** 2)[..., None]
     light = figure + light * (1 - coverage)
     if random.random() < camera.occlusion:
-        scene.occlude(light, random)
+        scene.occlude(light if occluders else light.copy(), random)
     return light.astype(np.float32)
