@@ -5,7 +5,8 @@ from typing import Annotated, Optional
 
 import typer
 
-from pipeline.commands.guarded import Debug, guarded
+from pipeline.commands.guarded import guarded
+from pipeline.commands.options import Debug
 
 data = typer.Typer(help="Look at data sets before anything is trained.", no_args_is_help=True, rich_markup_mode=None)
 

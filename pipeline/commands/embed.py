@@ -5,7 +5,8 @@ from typing import Annotated, Literal, Optional
 
 import typer
 
-from pipeline.commands.guarded import Debug, Home, guarded
+from pipeline.commands.guarded import guarded
+from pipeline.commands.options import Debug, Home, NumCpus
 
 Run = Annotated[
     Optional[str],  # noqa: UP045 - typer reads it at run time
@@ -17,10 +18,6 @@ Run = Annotated[
 Flip = Annotated[bool, typer.Option("--flip", help="Add the features of the mirrored pictures; twice the time.")]
 FullPrecision = Annotated[bool, typer.Option("--full-precision", help="32 bits on GPUs too, not 16.")]
 Executor = Annotated[Literal["local", "ray"], typer.Option(help="Processes of this machine, or Ray.")]
-NumCpus = Annotated[
-    Optional[int],  # noqa: UP045
-    typer.Option(min=1, help="CPUs to use on this machine.", show_default="all"),
-]
 
 
 def embed(

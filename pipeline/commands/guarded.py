@@ -5,9 +5,8 @@ import logging
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
-from typing import Annotated, NoReturn, Optional
+from typing import NoReturn
 
 import typer
 
@@ -17,9 +16,6 @@ from reid_core.errors import UserError
 _EXIT_USER_ERROR = 2
 _EXIT_INTERRUPTED = 130
 _EXIT_TERMINATED = 143
-
-Home = Annotated[Optional[Path], typer.Option("--home", help="Folder that keeps the runs.", show_default=False)]  # noqa: UP045 - typer reads it at run time
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error, and more of what happens.")]
 
 
 @contextmanager

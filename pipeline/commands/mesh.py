@@ -5,7 +5,8 @@ from typing import Annotated, Optional
 
 import typer
 
-from pipeline.commands.guarded import Debug, guarded
+from pipeline.commands.guarded import guarded
+from pipeline.commands.options import Debug
 
 mesh = typer.Typer(help="Look at the bodies that were placed into images.", no_args_is_help=True, rich_markup_mode=None)
 

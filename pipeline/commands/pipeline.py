@@ -1,11 +1,25 @@
 """``genvar pipeline``: its options."""
 
-from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
-from pipeline.commands.guarded import Debug, Home, guarded
+from pipeline.commands.guarded import guarded
+from pipeline.commands.options import (
+    ConfigFile,
+    DataRoot,
+    Dataset,
+    Debug,
+    Deterministic,
+    DryRun,
+    Executor,
+    Home,
+    NumCpus,
+    Overrides,
+    PresetName,
+    Seed,
+    Seeds,
+)
 from reid_core.errors import UserError
 
 HELP = """Run the pipeline: data, mesh, identity, generator, cluster, joint, evaluate, report.
@@ -26,43 +40,16 @@ RAY_ADDRESS use a server and a cluster of your own.
 
 
 def pipeline(
-    overrides: Annotated[
-        Optional[list[str]],  # noqa: UP045 - typer reads it at run time
-        typer.Argument(metavar="[KEY=VALUE]...", help="Settings under dotted names.", show_default=False),
-    ] = None,
-    dataset: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(help="synthetic, market1501, dukemtmc-reid, msmt17, personx or folder.", show_default="synthetic"),
-    ] = None,
-    data_root: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(help="Folder that holds the data set.", envvar="DATA_ROOT", show_default=False),
-    ] = None,
-    preset: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(
-            help="tiny (two CPU cores), small (one GPU) or paper (as published).",
-            show_default="tiny for synthetic and folder, else paper",
-        ),
-    ] = None,
-    config: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(help="Configuration file: YAML, JSON or TOML.", show_default=False),
-    ] = None,
-    seed: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option(help="Seed of every training stage (not of the rendered people).", show_default=False),
-    ] = None,
-    seeds: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(help="Several seeds, such as 0,1,2: one pipeline each.", show_default=False),
-    ] = None,
-    executor: Annotated[str, typer.Option(help="ray, or local (processes of this machine, for a debugger).")] = "ray",
-    num_cpus: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option(min=1, help="CPUs to use on this machine.", show_default="all"),
-    ] = None,
-    deterministic: Annotated[bool, typer.Option(help="Bit-identical results, also on a GPU; slower there.")] = False,
+    overrides: Overrides = None,
+    dataset: Dataset = None,
+    data_root: DataRoot = None,
+    preset: PresetName = None,
+    config: ConfigFile = None,
+    seed: Seed = None,
+    seeds: Seeds = None,
+    executor: Executor = "ray",
+    num_cpus: NumCpus = None,
+    deterministic: Deterministic = False,
     first: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option("--from", metavar="STAGE", help="Run this stage and all later ones again.", show_default=False),
@@ -75,7 +62,7 @@ def pipeline(
         Optional[list[str]],  # noqa: UP045
         typer.Option(metavar="STAGE", help="Run this stage and those that read it again.", show_default=False),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, show the plan, write nothing.")] = False,
+    dry_run: DryRun = False,
     home: Home = None,
     debug: Debug = False,
 ) -> None:

@@ -5,7 +5,22 @@ from typing import Annotated, Optional
 
 import typer
 
-from pipeline.commands.guarded import Debug, Home, guarded
+from pipeline.commands.guarded import guarded
+from pipeline.commands.options import (
+    ConfigFile,
+    DataRoot,
+    Dataset,
+    Debug,
+    Deterministic,
+    DryRun,
+    Executor,
+    Home,
+    NumCpus,
+    Overrides,
+    PresetName,
+    Seed,
+    Seeds,
+)
 from pipeline.commands.pipeline import parse_seeds
 
 HELP = """Run a preset and compare its scores with expected figures.
@@ -16,42 +31,21 @@ project and where each comes from are in pipeline/expected.yaml; --expected take
 
 
 def reproduce(
-    overrides: Annotated[
-        Optional[list[str]],  # noqa: UP045 - typer reads it at run time
-        typer.Argument(metavar="[KEY=VALUE]...", help="Settings under dotted names.", show_default=False),
-    ] = None,
-    dataset: Annotated[str, typer.Option(help="As for the pipeline.")] = "synthetic",
-    data_root: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(help="Folder that holds the data set.", envvar="DATA_ROOT", show_default=False),
-    ] = None,
-    preset: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(help="As for the pipeline.", show_default="tiny for synthetic, else paper"),
-    ] = None,
-    config: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(help="Configuration file.", show_default=False),
-    ] = None,
-    seed: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option(help="Seed of every training stage.", show_default="0"),
-    ] = None,
-    seeds: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(help="Mean over several seeds, such as 0,1,2.", show_default=False),
-    ] = None,
+    overrides: Overrides = None,
+    dataset: Dataset = "synthetic",
+    data_root: DataRoot = None,
+    preset: PresetName = None,
+    config: ConfigFile = None,
+    seed: Seed = None,
+    seeds: Seeds = None,
     expected: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(help="Expected figures.", show_default="those of the project"),
     ] = None,
-    executor: Annotated[str, typer.Option(help="ray or local.")] = "ray",
-    num_cpus: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option(min=1, help="CPUs to use on this machine.", show_default="all"),
-    ] = None,
-    deterministic: Annotated[bool, typer.Option(help="Bit-identical results, also on a GPU; slower there.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, show the plan, write nothing.")] = False,
+    executor: Executor = "ray",
+    num_cpus: NumCpus = None,
+    deterministic: Deterministic = False,
+    dry_run: DryRun = False,
     home: Home = None,
     debug: Debug = False,
 ) -> None:

@@ -5,8 +5,9 @@ from typing import Annotated, Optional
 
 import typer
 
-from pipeline.commands.embed import Executor, Flip, FullPrecision, NumCpus, Run
-from pipeline.commands.guarded import Debug, Home, guarded
+from pipeline.commands.embed import Executor, Flip, FullPrecision, Run
+from pipeline.commands.guarded import guarded
+from pipeline.commands.options import Debug, Home, NumCpus
 
 
 def search(

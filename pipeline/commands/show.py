@@ -5,7 +5,8 @@ from typing import Annotated, Optional
 
 import typer
 
-from pipeline.commands.guarded import Debug, Home, guarded
+from pipeline.commands.guarded import guarded
+from pipeline.commands.options import Debug, Home
 
 
 def show(

@@ -1,11 +1,21 @@
 """``genvar tune``: its options."""
 
-from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
-from pipeline.commands.guarded import Debug, Home, guarded
+from pipeline.commands.guarded import guarded
+from pipeline.commands.options import (
+    ConfigFile,
+    DataRoot,
+    Dataset,
+    Debug,
+    Deterministic,
+    DryRun,
+    Home,
+    NumCpus,
+    PresetName,
+)
 
 HELP = """Search settings: trials of the pipeline side by side, those that fall behind stopped early.
 
@@ -50,30 +60,13 @@ def tune(
         Optional[list[str]],  # noqa: UP045
         typer.Option("--set", metavar="KEY=VALUE", help="A setting of all trials.", show_default=False),
     ] = None,
-    dataset: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(help="As of genvar pipeline.", show_default="synthetic"),
-    ] = None,
-    data_root: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(help="Folder that holds the data set.", envvar="DATA_ROOT", show_default=False),
-    ] = None,
-    preset: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(help="As of genvar pipeline.", show_default=False),
-    ] = None,
-    config: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(help="Configuration file: YAML, JSON or TOML.", show_default=False),
-    ] = None,
-    num_cpus: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option(min=1, help="CPUs to use on this machine.", show_default="all"),
-    ] = None,
-    deterministic: Annotated[bool, typer.Option(help="Bit-identical results, also on a GPU; slower there.")] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check everything, show the search, start nothing.")
-    ] = False,
+    dataset: Dataset = None,
+    data_root: DataRoot = None,
+    preset: PresetName = None,
+    config: ConfigFile = None,
+    num_cpus: NumCpus = None,
+    deterministic: Deterministic = False,
+    dry_run: DryRun = False,
     home: Home = None,
     debug: Debug = False,
 ) -> None:

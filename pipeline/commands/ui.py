@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from pipeline.commands.guarded import Debug, Home, guarded
+from pipeline.commands.guarded import guarded
+from pipeline.commands.options import Debug, Home
 
 
 def ui(
