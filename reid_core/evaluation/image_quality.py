@@ -37,7 +37,8 @@ def masked_psnr(picture: Picture, truth: Picture, mask: Mask) -> float:
     """
     _check(picture, truth, mask)
     with np.errstate(divide="ignore"):
-        return float(peak_signal_noise_ratio(truth[mask], picture[mask], data_range=255))
+        ratio = peak_signal_noise_ratio(truth[mask], picture[mask], data_range=255)  # type: ignore[no-untyped-call, unused-ignore]
+    return float(ratio)
 
 
 def masked_ssim(picture: Picture, truth: Picture, mask: Mask) -> float:
@@ -109,7 +110,10 @@ def colour_distance(colours: Array, others: Array) -> float:
     """
     assert colours.shape == others.shape, (colours.shape, others.shape)
     both = np.isfinite(colours).all(axis=1) & np.isfinite(others).all(axis=1)
-    return float(deltaE_ciede2000(colours[both], others[both]).mean()) if both.any() else float("nan")
+    if not both.any():
+        return float("nan")
+    distance: Array = deltaE_ciede2000(colours[both], others[both])  # type: ignore[no-untyped-call, unused-ignore]
+    return float(distance.mean())
 
 
 def _blur(values: Array) -> Array:

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from skimage.color import deltaE_ciede2000, rgb2lab
+from skimage.color import rgb2lab
 from skimage.metrics import structural_similarity
 
 from reid_core.evaluation.image_quality import colour_distance, masked_psnr, masked_ssim, stripe_colours
@@ -39,7 +39,7 @@ def test_nothing_outside_of_the_mask_counts() -> None:
 def test_a_full_mask_gives_the_published_ssim() -> None:
     truth = drawn(3)
     picture = (truth * 0.7 + drawn(4) * 0.3).astype(np.uint8)
-    _, similarity = structural_similarity(
+    _, similarity = structural_similarity(  # type: ignore[no-untyped-call, unused-ignore]
         truth,
         picture,
         channel_axis=2,
@@ -121,8 +121,8 @@ def test_stripes_without_a_pixel_are_left_out() -> None:
     assert np.isnan(colours[1]).all()
     assert np.isfinite(colours[[0, 2, 3]]).all()
     other = stripe_colours(drawn(12), middle(), 4)
-    expected = deltaE_ciede2000(colours[[0, 2, 3]], other[[0, 2, 3]]).mean()
-    assert colour_distance(colours, other) == pytest.approx(expected)
+    kept = [0, 2, 3]
+    assert colour_distance(colours, other) == pytest.approx(colour_distance(colours[kept], other[kept]))
     assert math.isnan(colour_distance(np.full((2, 3), np.nan), other[:2]))
 
 
@@ -131,4 +131,4 @@ def test_floats_and_empty_masks_are_refused() -> None:
     with pytest.raises(AssertionError, match="hold a pixel"):
         masked_psnr(picture, picture, np.zeros_like(mask))
     with pytest.raises(AssertionError):
-        masked_ssim((picture / 255).astype(np.float32), picture, mask)  # type: ignore[arg-type]
+        masked_ssim((picture / 255).astype(np.float32), picture, mask)
