@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from infra.checkpoints import latest_checkpoint
 from infra.compute.local import LocalCompute
 from infra.compute.protocol import TrainContext
 
@@ -43,3 +44,10 @@ class MortalCompute(LocalCompute):
             loop(_MortalContext(context, self._checkpoints), given)
 
         super().train(mortal, argument, **options)
+
+
+def stopped_within_an_epoch(checkpoint_dir: Path) -> bool:
+    """Tell whether the newest checkpoint was made in the middle of an epoch."""
+    newest = latest_checkpoint(checkpoint_dir)
+    assert newest is not None, checkpoint_dir
+    return int(newest.name.rpartition("-")[2]) > 0

@@ -10,7 +10,8 @@ from infra.tracking.silent import SilentTracker
 from reid_core.errors import UserError
 from reid_core.models.weights import load_discriminator, load_generator
 from stages.generator import GeneratorConfig, run
-from tests.stages.interruption import KilledError, MortalCompute
+from stages.resuming import CheckpointConfig
+from tests.stages.interruption import KilledError, MortalCompute, stopped_within_an_epoch
 from tests.stages.small_configs import GENERATOR
 
 
@@ -35,14 +36,17 @@ def test_writes_networks_pictures_and_history(upstream: dict[str, Path]) -> None
             assert picture.width > 300
 
 
+@pytest.mark.parametrize(("every", "killed_after"), [(0, 1), (1, 4)], ids=["between epochs", "within one"])
 def test_a_resumed_run_equals_an_uninterrupted_one(
-    upstream: dict[str, Path], tmp_path: Path, compute: LocalCompute
+    upstream: dict[str, Path], tmp_path: Path, compute: LocalCompute, every: int, killed_after: int
 ) -> None:
-    mortal = MortalCompute(checkpoints=1)
+    config = GENERATOR.model_copy(update={"checkpoints": CheckpointConfig(every=every)})
+    mortal = MortalCompute(checkpoints=killed_after)
     with pytest.raises(KilledError):
-        run(GENERATOR, upstream, tmp_path / "out", mortal, SilentTracker())
+        run(config, upstream, tmp_path / "out", mortal, SilentTracker())
     mortal.close()
-    run(GENERATOR, upstream, tmp_path / "out", compute, SilentTracker())
+    assert stopped_within_an_epoch(tmp_path / "scratch" / "generator") == (every > 0)
+    run(config, upstream, tmp_path / "out", compute, SilentTracker())
     for name in ("generator.safetensors", "discriminator.safetensors"):
         assert (tmp_path / "out" / name).read_bytes() == (upstream["generator"] / name).read_bytes()
 

@@ -10,7 +10,8 @@ from infra.tracking.silent import SilentTracker
 from reid_core.errors import UserError
 from reid_core.models.weights import load_identity
 from stages.identity import IdentityConfig, run
-from tests.stages.interruption import KilledError, MortalCompute
+from stages.resuming import CheckpointConfig
+from tests.stages.interruption import KilledError, MortalCompute, stopped_within_an_epoch
 from tests.stages.small_configs import IDENTITY
 from tests.stages.trackers import RecordingTracker
 
@@ -32,16 +33,21 @@ def test_writes_weights_history_and_summary(upstream: dict[str, Path]) -> None:
     assert json.loads((out_dir / "summary.json").read_text())["num_images"] == 24
 
 
-def test_a_resumed_run_equals_an_uninterrupted_one(upstream: dict[str, Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize(("every", "killed_after"), [(0, 1), (1, 3)], ids=["between epochs", "within one"])
+def test_a_resumed_run_equals_an_uninterrupted_one(
+    upstream: dict[str, Path], tmp_path: Path, every: int, killed_after: int
+) -> None:
+    config = IDENTITY.model_copy(update={"checkpoints": CheckpointConfig(every=every)})
     out_dir = tmp_path / "out"
-    mortal = MortalCompute(checkpoints=1)
+    mortal = MortalCompute(checkpoints=killed_after)
     with pytest.raises(KilledError):
-        run(IDENTITY, upstream, out_dir, mortal, SilentTracker())
+        run(config, upstream, out_dir, mortal, SilentTracker())
     mortal.close()
+    assert stopped_within_an_epoch(tmp_path / "scratch" / "identity") == (every > 0)
     assert not (out_dir / "identity.safetensors").exists()
     compute = LocalCompute(num_cpus=1, deterministic=True)
     tracker = RecordingTracker()
-    run(IDENTITY, upstream, out_dir, compute, tracker)
+    run(config, upstream, out_dir, compute, tracker)
     compute.close()
     for name in ("untrained.safetensors", "identity.safetensors"):
         assert (out_dir / name).read_bytes() == (upstream["identity"] / name).read_bytes()

@@ -14,7 +14,8 @@ from reid_core.models.weights import load_generator, load_identity
 from stages.clustering import read_pseudo_labels
 from stages.joint import run
 from stages.joint_config import JointConfig
-from tests.stages.interruption import KilledError, MortalCompute
+from stages.resuming import CheckpointConfig
+from tests.stages.interruption import KilledError, MortalCompute, stopped_within_an_epoch
 from tests.stages.small_configs import JOINT
 
 WEIGHTS = ("identity.safetensors", "generator.safetensors", "discriminator.safetensors")
@@ -51,14 +52,17 @@ def test_trains_everything_and_writes_every_epochs_labels(upstream: dict[str, Pa
     assert len((trained / "monitor.jsonl").read_text().splitlines()) == 2
 
 
+@pytest.mark.parametrize(("every", "killed_after"), [(0, 1), (1, 1)], ids=["between epochs", "within one"])
 def test_a_resumed_run_equals_an_uninterrupted_one(
-    upstream: dict[str, Path], trained: Path, tmp_path: Path, compute: LocalCompute
+    upstream: dict[str, Path], trained: Path, tmp_path: Path, compute: LocalCompute, every: int, killed_after: int
 ) -> None:
-    mortal = MortalCompute(checkpoints=1)
+    config = JOINT.model_copy(update={"checkpoints": CheckpointConfig(every=every)})
+    mortal = MortalCompute(checkpoints=killed_after)
     with pytest.raises(KilledError):
-        run(JOINT, upstream, tmp_path / "out", mortal, SilentTracker())
+        run(config, upstream, tmp_path / "out", mortal, SilentTracker())
     mortal.close()
-    run(JOINT, upstream, tmp_path / "out", compute, SilentTracker())
+    assert stopped_within_an_epoch(tmp_path / "scratch" / "joint") == (every > 0)
+    run(config, upstream, tmp_path / "out", compute, SilentTracker())
     for name in WEIGHTS:
         assert (tmp_path / "out" / name).read_bytes() == (trained / name).read_bytes(), name
 
