@@ -123,7 +123,7 @@ def _colour_distances(real: Oriented, painted: Mapping[str, NDArray[np.uint8]]) 
     names = (*painted, "photograph", "mean colour", "another person")
     found = {name: np.full((len(own), len(ANGLES), 1), np.nan) for name in names}
     for source, photo in enumerate(photographs):
-        for target in real.targets(source):
+        for target in (source, *real.targets(source)):
             turn = real.turn(source, target)
             for name, views in painted.items():
                 seen = stripe_colours(views[source, turn], maps[source, turn], STRIPES)

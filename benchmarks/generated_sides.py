@@ -77,7 +77,8 @@ def angle_table(measure: str, found: Sequence[Figures], place: int, digits: int)
     for side, angle in enumerate(ANGLES):
         rows = [np.concatenate([run[name][:, side, place] for run in found]) for name in found[0]]
         if np.isfinite(rows[0]).any():
-            print(f"| {angle} | {' | '.join(f'{np.nanmean(row):.{digits}f}' for row in rows)} |")
+            shown = [f"{np.nanmean(row):.{digits}f}" if np.isfinite(row).any() else "" for row in rows]
+            print(f"| {angle} | {' | '.join(shown)} |")
     means = [with_spread(turned_means(found, name)[:, place], digits) for name in found[0]]
     print(f"| mean of the turns | {' | '.join(means)} |")
 
