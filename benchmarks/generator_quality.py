@@ -52,7 +52,8 @@ def main() -> None:
         else:
             oriented(folders, picture=chosen.picture)
     except UserError as error:
-        sys.exit(f"error: {error}")
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
 
 
 if __name__ == "__main__":
