@@ -19,10 +19,11 @@ def test_local_and_ray_give_the_same_bytes(
 ) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     config = JOINT.model_copy(update={"num_epochs": 1, "iterations_per_epoch": 3, "num_workers": 2})
-    for name, compute in {
+    computes: dict[str, LocalCompute | RayCompute] = {
         "local": LocalCompute(num_cpus=2, deterministic=True),
         "ray": RayCompute(num_cpus=2, deterministic=True),
-    }.items():
+    }
+    for name, compute in computes.items():
         run(config, upstream, tmp_path / name / "out", compute, SilentTracker())
         compute.close()
     for file in WEIGHTS:
