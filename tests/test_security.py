@@ -4,18 +4,16 @@ import ast
 import json
 import os
 import pickle
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
 
-from infra.compute import ray_cluster
-from infra.compute.guard import users_of
-from infra.compute.ray import RayCompute
 from pipeline.config import parse_override, read_config_file
 from reid_core.data.manifest import SCHEMA, Manifest, read_manifest, write_manifest
 from reid_core.data.msmt17 import read_lists
@@ -131,32 +129,35 @@ def _dangerous(tree: ast.AST) -> Iterator[str]:
                 yield f"{call} with shell or allow_pickle"
 
 
-def test_a_cluster_started_here_listens_on_the_loopback_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    folders: list[Path] = []
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    make = ray_cluster._folder
+_LISTENING = """
+import json
+import psutil
+from infra.compute import ray_cluster
+from infra.compute.guard import users_of
+from infra.compute.ray import RayCompute
 
-    def noted() -> Path:
-        folders.append(make())
-        return folders[-1]
+folders = []
+make = ray_cluster._folder
+ray_cluster._folder = lambda: folders.append(make()) or folders[-1]
+compute = RayCompute(num_cpus=1)
+try:
+    assert compute.map_shards(abs, [-1], description="waking a worker") == [1]
+    found = [psutil.Process(number) for number in users_of(folders[0])]
+    connections = [connection for process in found for connection in process.net_connections("inet")]
+    print(json.dumps([c.laddr.ip for c in connections if c.status == psutil.CONN_LISTEN]))
+finally:
+    compute.close()
+"""
 
-    monkeypatch.setattr(ray_cluster, "_folder", noted)
-    compute = RayCompute(num_cpus=1)
-    try:
-        assert compute.map_shards(abs, [-1], description="waking a worker") == [1]
-        [folder] = folders
-        processes = [psutil.Process(number) for number in users_of(folder)]
-        assert len(processes) > 3
-        listening = {
-            (process.name(), connection.laddr.ip)
-            for process in processes
-            for connection in process.net_connections("inet")
-            if connection.status == psutil.CONN_LISTEN
-        }
-        assert listening
-        assert {address for _, address in listening} <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}, listening
-    finally:
-        compute.close()
+
+def test_a_cluster_started_here_listens_on_the_loopback_alone() -> None:
+    # In a process of its own: where Ray listens is decided when it is imported.
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
+    done = subprocess.run([sys.executable, "-c", _LISTENING], cwd=_ROOT, env=kept, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    listening = json.loads(done.stdout.splitlines()[-1])
+    assert len(listening) > 3
+    assert set(listening) <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}, listening
 
 
 def test_a_marker_of_a_stage_holds_no_environment(tmp_path: Path) -> None:
