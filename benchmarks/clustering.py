@@ -14,6 +14,7 @@ and the features, and its peak less the features.
 import argparse
 import atexit
 import json
+import math
 import os
 import subprocess
 import sys
@@ -29,6 +30,9 @@ import psutil
 
 WAYS = ("neighbours", "ours", "dense", "ivf")
 _SECONDS_BETWEEN_LOOKS = 0.05
+
+
+NUM_TIMED = 2
 
 
 def draw_features(
@@ -146,11 +150,14 @@ def run_one(arguments: argparse.Namespace) -> dict[str, float | str]:
     features = draw_features(
         arguments.num_images, arguments.num_people, arguments.dimension, num_traits=arguments.num_traits
     )
-    peak = PeakMemory()
-    with peak.watched():
+    seconds = math.inf
+    for _ in range(NUM_TIMED):  # the better one: what else runs on the machine only ever adds
         start = time.perf_counter()
         labels = label(features)
-        seconds = time.perf_counter() - start
+        seconds = min(seconds, time.perf_counter() - start)
+    peak = PeakMemory()
+    with peak.watched():  # apart, because watching takes time
+        label(features)
     if arguments.labels:
         np.save(arguments.labels, labels)
     return {
