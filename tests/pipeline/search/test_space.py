@@ -53,7 +53,9 @@ def _check(space: tuple[Dimension, ...]) -> None:
 
 @pytest.mark.parametrize("name", READY_SPACES)
 def test_ready_spaces_are_allowed_by_the_configuration(name: str) -> None:
-    _check(read_space(name, ()))
+    space = read_space(name, ())
+    assert len({dimension.key for dimension in space}) == len(space) >= 2
+    _check(space)
 
 
 @pytest.mark.parametrize(
