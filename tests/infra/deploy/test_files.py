@@ -95,7 +95,7 @@ def test_the_job_names_settings_that_exist() -> None:
 def test_pods_fit_the_schemas_of_kubernetes() -> None:
     validate = pytest.importorskip("kubernetes_validate", reason="pip install kubernetes-validate to check the schemas")
     pods = [pod for spec in _clusters() for pod in _pods(spec)]
-    assert len(pods) == 4  # a head and workers, in the cluster that stays and in that of a job
+    assert len(pods) == 6  # a head and two kinds of workers, in the cluster that stays and in that of a job
     for pod in pods:
         whole = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "pod"}, "spec": pod}
         validate.validate(whole, "1.30", strict=True)
