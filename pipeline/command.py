@@ -21,7 +21,7 @@ from pipeline.plan import Plan, make_plan
 from pipeline.presets import preset
 from pipeline.results import Outcome, read_outcome, show_outcome, show_seeds, write_seeds_page
 from pipeline.runner import run_plan
-from pipeline.stages import STAGES, check_data, contents
+from pipeline.stages import STAGES, check_data, contents, read_by_workers
 from reid_core.errors import UserError
 from stages.stage import StageConfig
 
@@ -101,8 +101,7 @@ def run_command(options: Options, console: Console) -> dict[int | None, Outcome]
             for seed, (name, plan) in plans.items():
                 _show_plan(console, plan, store, name, seed)
             return {}
-        if options.executor == "ray":
-            compute.prepare(home.root, _read_by_workers(first))
+        compute.prepare(read_by_workers(first), written=home.root)
         outcomes = {
             seed: _run_one(plan, home, store, compute, name, name_of(dataset, name, seed, options.overrides), seed)
             for seed, (name, plan) in plans.items()
@@ -164,18 +163,8 @@ def plan_of(
     )
 
 
-def _read_by_workers(configs: Mapping[str, StageConfig]) -> list[Path]:
-    """Return the folders and files of the configuration that every node of a cluster must see."""
-    data: Any = configs["data"]
-    paths = [] if data.dataset == "synthetic" else [data.data_root or Path("data")]
-    weights = getattr(configs.get("identity"), "weights", "none")
-    if (path := Path(str(weights))).is_file():
-        paths.append(path)
-    return [path.absolute() for path in paths]
-
-
 @contextlib.contextmanager
-def open_compute(options: Options) -> Iterator[Any]:
+def open_compute(options: Options) -> Iterator[Compute]:
     """Return the chosen compute, checked and not started; ended with the block."""
     compute: Any
     if options.executor == "ray":

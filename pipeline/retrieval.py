@@ -96,6 +96,7 @@ def run_search(
         for features in known.values():  # before any picture is embedded in vain
             _refuse_other_encoder(encoder.digest, encoder.title, features)
             encoder = replace(encoder, title=features.info["title"])
+        compute.prepare([*pictures, encoder.weights])
         for source in pictures:
             known[source] = embed_pictures(
                 source, encoder, compute, flip=search.flip, mixed_precision=search.mixed_precision

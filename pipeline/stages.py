@@ -1,6 +1,7 @@
 """The pipeline: a plain tuple of stages, and the checks of its entrance."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from pydantic import BaseModel
 
@@ -33,3 +34,15 @@ def contents(configs: Mapping[str, BaseModel]) -> dict[str, Callable[[], str]]:
     if isinstance(bodies, mesh.MeshConfig) and bodies.source in mesh_source.OUTSIDE:
         found["mesh"] = lambda: mesh_source.content_digest(bodies)
     return found
+
+
+def read_by_workers(configs: Mapping[str, BaseModel]) -> list[Path]:
+    """Return the folders and files of the configuration that workers open, so that every node must see them."""
+    images, bodies = configs["data"], configs["mesh"]
+    assert isinstance(images, data.DataConfig)
+    assert isinstance(bodies, mesh.MeshConfig)
+    found = [] if images.dataset == "synthetic" else [images.data_root or Path("data")]
+    # The table of SMPL is read by the driver, which sends every worker its rows.
+    given = {"smpl": bodies.smpl_model, "images": bodies.maps_dir}.get(bodies.source)
+    weights = Path(str(getattr(configs["identity"], "weights", "none")))
+    return [*found, *([given] if given else []), *([weights] if weights.is_file() else [])]

@@ -51,6 +51,9 @@ class LocalCompute:
         self._deterministic = deterministic
         self._pools: list[LocalPool] = []
 
+    def prepare(self, read: Sequence[Path], *, written: Path | None = None) -> None:
+        """Refuse nothing: this machine is the only node."""
+
     def map_shards(
         self,
         function: Callable[[T], R],

@@ -97,6 +97,18 @@ class Compute(Protocol):
         """GPUs to use."""
         ...
 
+    def prepare(self, read: Sequence[Path], *, written: Path | None = None) -> None:
+        """Refuse a cluster of which a node cannot do the work; every command calls this before any work.
+
+        Args:
+            read: Data roots and files that are read where the work is done.
+            written: Home of the runs, where workers write into it.
+
+        Raises:
+            UserError: It names the node.
+        """
+        ...
+
     def map_shards(
         self,
         function: Callable[[T], R],

@@ -41,24 +41,22 @@ class RayCompute:
     ) -> None:
         self._wanted = (num_cpus, num_gpus)
         self._deterministic = deterministic
+        self._is_prepared = False
 
     def check(self) -> None:
         """Refuse an address that does not answer; starts nothing."""
         probe_address()
 
-    def prepare(self, written: Path, read: Sequence[Path] = ()) -> None:
-        """Join the cluster that RAY_ADDRESS names, and refuse it where a node does not see the folders.
-
-        Args:
-            written: Home of the runs.
-            read: Data roots and files that are read where the work is done.
-        """
+    def prepare(self, read: Sequence[Path], *, written: Path | None = None) -> None:
+        """Join the cluster that RAY_ADDRESS names, and look at every node of it; see the protocol."""
+        self._is_prepared = True
         if joins_cluster():
             _ = self._resources
-            check_nodes(written, tuple(read))
+            check_nodes(tuple(path.absolute() for path in read), written=written)
 
     @cached_property
     def _resources(self) -> "tuple[int, int, int]":
+        assert self._is_prepared or not joins_cluster(), "prepare() comes before any work on a cluster that was joined"
         return connect(*self._wanted)
 
     @property

@@ -24,7 +24,7 @@ class NodeReport:
 
     Attributes:
         sees_token: Whether the file that the driver wrote into the home is there, with its content.
-        writes: Whether this node can write beside it.
+        writes: Whether this node can write beside it; both are true where nothing is written.
         names: Of every path that is read: the first names in the folder, or the size of the file; None where it is not.
         packages: Versions of what does the work; None where it is missing.
         python: Version of Python.
@@ -37,12 +37,12 @@ class NodeReport:
     python: str
 
 
-def check_nodes(written: Path, read: tuple[Path, ...]) -> None:
+def check_nodes(read: tuple[Path, ...], *, written: Path | None = None) -> None:
     """Refuse a cluster with a node that does not see the folders or lacks a package; removes what it writes.
 
     Args:
-        written: Home of the runs, absolute; workers write into it.
         read: Data roots and files that workers read, absolute.
+        written: Home of the runs, absolute; None where workers write nothing.
 
     Raises:
         UserError: It names the node.
@@ -50,9 +50,11 @@ def check_nodes(written: Path, read: tuple[Path, ...]) -> None:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    written.mkdir(parents=True, exist_ok=True)
-    token = written / f".seen-by-all-{secrets.token_hex(8)}"
-    token.write_text(token.name)
+    token = None
+    if written is not None:
+        written.mkdir(parents=True, exist_ok=True)
+        token = written / f".seen-by-all-{secrets.token_hex(8)}"
+        token.write_text(token.name)
     try:
         here = look(token, read)
         task: Any = ray.remote(look)
@@ -64,15 +66,23 @@ def check_nodes(written: Path, read: tuple[Path, ...]) -> None:
             for node_id in nodes
         }
         for node_id, reference in asked.items():
-            problem = _problem(_answer(reference, nodes[node_id]), here, token.parent, read, nodes[node_id])
+            problem = _problem(_answer(reference, nodes[node_id]), here, written, read, nodes[node_id])
             if problem is not None:
                 raise UserError(problem)
     finally:
-        token.unlink(missing_ok=True)
+        if token is not None:
+            token.unlink(missing_ok=True)
 
 
-def look(token: Path, read: tuple[Path, ...]) -> NodeReport:
+def look(token: Path | None, read: tuple[Path, ...]) -> NodeReport:
     """Report what this node sees; runs on every node."""
+    sees, writes = (True, True) if token is None else _home(token)
+    names = tuple(_names(path) for path in read)
+    return NodeReport(sees, writes, names, {name: _version(name) for name in _PACKAGES}, platform.python_version())
+
+
+def _home(token: Path) -> tuple[bool, bool]:
+    """Whether the home is the one of the driver, and whether this node can write into it."""
     probe = token.with_name(f"{token.name}-{platform.node()}-{os.getpid()}")
     try:
         probe.write_text("")
@@ -84,11 +94,10 @@ def look(token: Path, read: tuple[Path, ...]) -> NodeReport:
         sees = token.read_text() == token.name
     except OSError:
         sees = False
-    names = tuple(_names(path) for path in read)
-    return NodeReport(sees, writes, names, {name: _version(name) for name in _PACKAGES}, platform.python_version())
+    return sees, writes
 
 
-def _problem(report: NodeReport, here: NodeReport, home: Path, read: tuple[Path, ...], node: str) -> str | None:
+def _problem(report: NodeReport, here: NodeReport, home: Path | None, read: tuple[Path, ...], node: str) -> str | None:
     """Return the sentence on what a node lacks, or None."""
     if not report.sees_token:
         return (

@@ -43,6 +43,7 @@ def embed(
         find_pictures(folder)
         encoder = find_encoder(run, find_home(home))
         with open_compute(Options(executor=executor, num_cpus=num_cpus)) as compute:
+            compute.prepare([folder, encoder.weights])
             features = embed_pictures(folder, encoder, compute, flip=flip, mixed_precision=not full_precision)
         write_features(features, out)
         count, size = features.vectors.shape

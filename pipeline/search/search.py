@@ -12,12 +12,12 @@ from typing import Any
 
 from rich.console import Console
 
-from infra.compute.ray import RayCompute
+from infra.compute.protocol import Compute
 from infra.home import Home, check_home, find_home
 from infra.progress import ProgressBar, progress_bar
 from infra.tracking.store import RunStore, check_store, tracking_uri
 from infra.watching import watching
-from pipeline.command import Options, plan_of, resolve
+from pipeline.command import Options, open_compute, plan_of, resolve
 from pipeline.plan import Plan
 from pipeline.runner import run_plan
 from pipeline.search.objective import Objective, find_objective, listened_stage
@@ -25,7 +25,7 @@ from pipeline.search.results import best_trial, draw_trials, read_trials, rerun_
 from pipeline.search.space import Dimension, check_space, read_space
 from pipeline.search.trial import RUNNING, TrialJob
 from pipeline.search.tune import Schedule, run_trials
-from pipeline.stages import STAGES, check_data
+from pipeline.stages import STAGES, check_data, read_by_workers
 from pipeline.workplace import locked, write_whole
 from reid_core.errors import UserError
 from stages.stage import StageConfig
@@ -95,18 +95,15 @@ def run_search(options: SearchOptions, console: Console) -> None:
     if options.pipeline.dry_run:
         _show_plan(console, search, folder)
         return
-    compute = RayCompute(num_cpus=options.pipeline.num_cpus, deterministic=options.pipeline.deterministic)
-    compute.check()
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
+    with open_compute(options.pipeline) as compute:
+        compute.prepare(read_by_workers(search.configs), written=home.root)
+        folder.mkdir(parents=True, exist_ok=True)
         with locked(folder, lambda holder: _log.info("search %s: %s works on it; waiting", search.name, holder)):
             store = RunStore(home, uri, str(getattr(search.configs["data"], "dataset", "data")))
             store.close_orphans()
             run_id = _open_run(search, store, folder)
             _run(search, home, store, compute, folder, run_id)
             _finish(search, store, folder, run_id, console)
-    finally:
-        compute.close()
 
 
 def _prepare(options: SearchOptions) -> _Search:
@@ -150,7 +147,7 @@ def _prepare(options: SearchOptions) -> _Search:
     return _Search(options, space, objective, stage, preset, configs, shared, schedule, f"{label}-{digest}")
 
 
-def _run(search: _Search, home: Home, store: RunStore, compute: RayCompute, folder: Path, run_id: str) -> None:
+def _run(search: _Search, home: Home, store: RunStore, compute: Compute, folder: Path, run_id: str) -> None:
     options = search.options
     if search.shared is not None:
         _log.info("search %s: stages that all trials share", search.name)

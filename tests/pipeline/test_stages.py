@@ -1,10 +1,12 @@
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
-from pipeline.stages import STAGES, check_data, contents
+from pipeline.stages import STAGES, check_data, contents, read_by_workers
 from reid_core.errors import UserError
 from stages.data import DataConfig
+from stages.identity_config import IdentityConfig
 from stages.mesh import MeshConfig
 
 
@@ -49,3 +51,23 @@ def test_maps_from_elsewhere_count_by_their_content(tmp_path: Path) -> None:
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError):
         check_data(DataConfig(dataset="folder", data_root=tmp_path / "none"))
+
+
+def _identity(weights: str) -> BaseModel:
+    [stage] = [stage for stage in STAGES if stage.name == "identity"]
+    return stage.config.model_validate({"weights": weights})
+
+
+def test_every_file_that_workers_open_is_named(tmp_path: Path) -> None:
+    weights, model, table = tmp_path / "encoder.pth", tmp_path / "SMPL.pkl", tmp_path / "bodies.parquet"
+    weights.write_bytes(b"")
+    rendered = {"data": DataConfig(), "mesh": MeshConfig(), "identity": _identity("offline")}
+    assert read_by_workers(rendered) == []
+    photographs = {
+        "data": DataConfig(dataset="folder", data_root=tmp_path),
+        "mesh": MeshConfig(source="smpl", smpl_model=model, smpl_table=table),
+        "identity": _identity(str(weights)),
+    }
+    assert read_by_workers(photographs) == [tmp_path, model, weights]
+    maps = MeshConfig(source="images", maps_dir=tmp_path / "maps", smpl_model=model)
+    assert read_by_workers({**rendered, "mesh": maps}) == [tmp_path / "maps"]

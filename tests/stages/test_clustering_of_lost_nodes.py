@@ -22,6 +22,7 @@ if __name__ == "__main__":
     features = np.repeat(draws.normal(size=(1000, 256)), 14, axis=0) + 0.6 * draws.normal(size=(14_000, 256))
     features = (features / np.linalg.norm(features, axis=1, keepdims=True)).astype(np.float32)
     compute, config = RayCompute(), ClusterConfig(k1=20, num_workers=2)
+    compute.prepare([])
     workers = compute.start_workers(ClusterWorker, 2)
     undisturbed = pseudo_labels(features, workers, config).labels
     print("again", undisturbed.max() + 1, flush=True)

@@ -4,14 +4,17 @@ import contextlib
 import json
 import os
 import secrets
+import shlex
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import IO
 
 import psutil
+import pytest
 
 from infra.compute.guard import clean_up
 
@@ -49,6 +52,26 @@ class SimulatedCluster:
         """Add a node; returns its number."""
         self._say(f"add {cpus}")
         return len(self._raylets) - 1
+
+    def add_blind(self, folder: Path, log: IO[str]) -> "subprocess.Popen[str]":
+        """Add a node with one CPU that sees another, empty folder in the place of this one; skips where none can be.
+
+        It is not numbered; it ends with the cluster.
+        """
+        unshare = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "--mount"]
+        mount = f"mount -t tmpfs tmpfs {shlex.quote(str(folder))}"
+        if subprocess.run([*unshare, "sh", "-c", mount], capture_output=True, check=False).returncode:
+            pytest.skip("no mount of its own can be given to a process here; run as root, or allow user namespaces")
+        start = [sys.executable, "-m", "ray.scripts.scripts", "start", f"--address={self.address}", "--num-cpus=1"]
+        start += ["--block", f"--object-store-memory={200 * 2**20}", "--disable-usage-stats"]
+        return subprocess.Popen(
+            [*unshare, "sh", "-c", f"{mount} && exec {shlex.join(start)}"],
+            cwd=ROOT,
+            env=self.environment,
+            stdout=log,
+            stderr=log,
+            text=True,
+        )
 
     def remove(self, node: int) -> None:
         """Kill a node at once, as a power cut does."""

@@ -17,6 +17,7 @@ from infra.compute.ray import RayCompute
 from tests.infra.compute import toys
 if __name__ == "__main__":
     compute = RayCompute()
+    compute.prepare([])
     print(compute.map_shards(toys.square, [2, 3], description="squares"), flush=True)
     compute.close()
 """
@@ -41,6 +42,12 @@ def test_more_ranks_than_cpus_are_refused(tmp_path: Path, monkeypatch: pytest.Mo
             num_images=1,
         )
     compute.close()
+
+
+def test_no_work_on_a_cluster_before_its_nodes_were_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    with pytest.raises(AssertionError, match=r"prepare\(\) comes before any work"):
+        RayCompute().map_shards(abs, [-1], description="nothing")
 
 
 @pytest.mark.slow

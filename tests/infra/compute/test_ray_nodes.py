@@ -1,4 +1,4 @@
-"""The checks of nodes, against one real node; tests/infra/compute/test_clusters.py has several."""
+"""The checks of nodes, against one real node; tests/pipeline/test_node_check.py has several."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -25,8 +25,11 @@ def test_a_node_that_sees_everything_passes_and_nothing_is_left(cluster: None, t
     data = tmp_path / "data"
     data.mkdir()
     (data / "0001_c1s1_000451_03.jpg").write_text("")
-    check_nodes(tmp_path / "home", (data, data / "0001_c1s1_000451_03.jpg"))
+    read = (data, data / "0001_c1s1_000451_03.jpg")
+    check_nodes(read, written=tmp_path / "home")
     assert list((tmp_path / "home").iterdir()) == []
+    check_nodes(read)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "home"]
 
 
 def test_each_lack_has_its_sentence(tmp_path: Path) -> None:
@@ -49,3 +52,11 @@ def test_each_lack_has_its_sentence(tmp_path: Path) -> None:
         assert problem.startswith("the node worker-1 (10.0.0.2) ")
         assert wanted in problem
     assert ray_nodes._problem(here, here, tmp_path, (data,), "worker-1") is None
+
+
+def test_where_nothing_is_written_no_home_is_looked_for(tmp_path: Path) -> None:
+    report = look(None, (tmp_path / "gone",))
+    assert report.sees_token
+    assert report.writes
+    assert report.names == (None,)
+    assert list(tmp_path.iterdir()) == []
