@@ -6,7 +6,6 @@ from pydantic import BaseModel
 from pipeline.stages import STAGES, check_data, contents, read_by_workers
 from reid_core.errors import UserError
 from stages.data import DataConfig
-from stages.identity_config import IdentityConfig
 from stages.mesh import MeshConfig
 
 
