@@ -2,7 +2,7 @@
 
 from stages.clustering import ClusterConfig
 from stages.generator import GeneratorConfig
-from stages.identity import AugmentConfig, IdentityConfig
+from stages.identity_config import AugmentConfig, IdentityConfig
 from stages.joint_config import ContrastConfig, JointConfig
 from stages.training import GenerationWeights, GeneratorOptimConfig
 

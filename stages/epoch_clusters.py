@@ -6,14 +6,46 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
+from infra.compute.protocol import TrainContext
 from infra.tracking.protocol import Tracker
 from reid_core.evaluation.agreement import agreement_of_labels
 from reid_core.evaluation.cluster_sheets import ClusterView, describe_clusters, largest, most_mixed, outliers
 from reid_core.evaluation.cluster_sizes import draw_sizes
 from reid_core.evaluation.sheets import Cell, draw_sheet
-from stages.clustering import PseudoLabels
+from stages.clustering import ClusterConfig, PseudoLabels
+from stages.training import TrainingImages, cluster_features
 
 PICTURES = "pictures"
+
+
+def cluster_epoch(
+    features: Tensor,
+    images: TrainingImages,
+    context: TrainContext,
+    config: ClusterConfig,
+    *,
+    previous: Tensor | None,
+    pictures_in: Path | None,
+) -> tuple[Tensor, dict[str, float]]:
+    """Cluster the training images for an epoch, and let rank 0 draw what came out.
+
+    Args:
+        features: L2-normalised, on the CPU, shape (N, D).
+        images: N images.
+        context: Of the training loop.
+        config: Clustering settings.
+        previous: Labels of the epoch before, shape (N,), or None.
+        pictures_in: Folder of the stage where pictures are wanted, else None.
+
+    Returns:
+        Labels on the CPU, shape (N,), and what is logged of them.
+    """
+    labels, found = cluster_features(features, context, config, cameras=images.cameras)
+    if context.rank == 0 and pictures_in is not None:
+        write_cluster_pictures(
+            features.numpy(), found.labels, lambda index: images.pixels[index], pictures_in, context.tracker
+        )
+    return labels, cluster_numbers(found, None if previous is None else previous.numpy())
 
 
 def cluster_numbers(found: PseudoLabels, previous: np.ndarray | None = None) -> dict[str, float]:

@@ -1,9 +1,9 @@
 """Generator warm-up: the identity encoder is frozen; S, G and Dis learn to paint people onto bodies."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from pydantic import Field
@@ -13,6 +13,7 @@ from infra.compute.protocol import Compute, TrainContext
 from infra.tracking.protocol import Tracker
 from reid_core.data.sampling import shuffled_batches
 from reid_core.learning.clock import Clock
+from reid_core.learning.generation import GenerationBatch
 from reid_core.learning.generator_step import GenerationSettings, Networks, Optimisers, generator_step
 from reid_core.models.discriminator import Discriminator
 from reid_core.models.generator import Generator
@@ -22,7 +23,8 @@ from reid_core.models.weights import load_identity, network_header, save_weights
 from reid_core.seeds import generator_for
 from stages.epoch_log import EpochLog
 from stages.generated_pictures import write_pictures
-from stages.resuming import CheckpointConfig, load_state, save_state
+from stages.progress import Progress, Stateful
+from stages.resuming import CheckpointConfig
 from stages.stage import Stage, StageConfig
 from stages.training import (
     ANGLES,
@@ -97,12 +99,57 @@ def run(config: GeneratorConfig, inputs: Mapping[str, Path], out_dir: Path, comp
 
 
 def _loop(context: TrainContext, job: _Job) -> None:
-    config, out_dir, device = job.config, job.out_dir, context.device
+    config, out_dir = job.config, job.out_dir
     images = read_training_images(job.data_dir)
     guidance = GuidanceSource(job.mesh_dir, images.view.image_ids, job.data_dir)
+    networks = _networks(config, job.identity_dir, context.device)
+    encoder, generator, discriminator = networks.encoder, networks.generator, networks.discriminator
+    optim = config.optim
+    optimisers = Optimisers(None, optim.adam(generator, optim.lr), optim.adam(discriminator, optim.discriminator_lr))
+    learner = _Learner(config, context, images, guidance, networks, optimisers)
+    parts: dict[str, Stateful] = {
+        "generator": generator,
+        "discriminator": discriminator,
+        "generator_optimiser": optimisers.generator,
+        "discriminator_optimiser": optimisers.discriminator,
+    }
+    progress = Progress(context, config.checkpoints, parts)
+    if progress.fresh:
+        generator.decoder.calibrate(_sample_parts(encoder, images, config, context.device))
 
-    # Networks: the encoder is a fixed eye here, the others start from the seed.
-    encoder = load_identity(job.identity_dir / "identity.safetensors").requires_grad_(False).to(device)
+    for epoch in progress.epochs(config.num_epochs):
+        log = _run_epoch(learner, epoch, progress)
+
+        # Look, log, checkpoint.
+        rates = {"lr/generator": optim.lr, "lr/discriminator": optim.discriminator_lr}
+        progress.epoch_done(log.row(epoch, **rates))
+        if context.rank == 0:
+            log_epoch(context.tracker, progress.history, out_dir)
+            if (epoch + 1) % config.pictures_every == 0 or epoch + 1 == config.num_epochs:
+                write_pictures(generator, encoder, images, guidance, out_dir, context.tracker)
+        progress.save()
+
+    if context.rank == 0:
+        if not (out_dir / "pictures").is_dir():  # a rerun after the last epoch, whose pictures were lost
+            write_pictures(generator, encoder, images, guidance, out_dir, context.tracker)
+        save_weights(generator, out_dir / "generator.safetensors", network_header(generator, images.size))
+        save_weights(discriminator, out_dir / "discriminator.safetensors", network_header(discriminator, images.size))
+        _write_summary(config, guidance, progress.history, out_dir)
+
+
+@dataclass(frozen=True)
+class _Learner:
+    config: GeneratorConfig
+    context: TrainContext
+    images: TrainingImages
+    guidance: GuidanceSource
+    networks: Networks
+    optimisers: Optimisers
+
+
+def _networks(config: GeneratorConfig, identity_dir: Path, device: torch.device) -> Networks:
+    """Build S, G and Dis from the seed; the encoder is a fixed eye here."""
+    encoder = load_identity(identity_dir / "identity.safetensors").requires_grad_(False)
     generator = initialised(
         lambda: Generator(
             config.channels,
@@ -113,106 +160,81 @@ def _loop(context: TrainContext, job: _Job) -> None:
         ),
         config.seed,
         "generator",
-    ).to(device)
+    )
     discriminator = initialised(
         lambda: Discriminator(config.discriminator_channels, num_layers=config.discriminator_layers),
         config.seed,
         "discriminator",
-    ).to(device)
-    networks = Networks(encoder, generator, discriminator)
-    optim = config.optim
-    optimisers = Optimisers(None, optim.adam(generator, optim.lr), optim.adam(discriminator, optim.discriminator_lr))
-    history: list[dict[str, float]] = []
-    middle: dict[str, Any] | None = None  # of an epoch that was interrupted
-    first_iteration = 0
-    if state := load_state(context):
-        generator.load_state_dict(state["generator"])
-        discriminator.load_state_dict(state["discriminator"])
-        optimisers.generator.load_state_dict(state["generator_optimiser"])
-        optimisers.discriminator.load_state_dict(state["discriminator_optimiser"])
-        history, middle, first_iteration = state["history"], state["middle"], state["iteration"]
-    else:
-        generator.decoder.calibrate(_sample_parts(encoder, images, config, device))
+    )
+    return Networks(encoder.to(device), generator.to(device), discriminator.to(device))
 
-    def save(epoch: int, iteration: int, middle: dict[str, Any] | None) -> None:
-        content = {
-            "generator": generator.state_dict(),
-            "discriminator": discriminator.state_dict(),
-            "generator_optimiser": optimisers.generator.state_dict(),
-            "discriminator_optimiser": optimisers.discriminator.state_dict(),
-            "history": history,
-            "middle": middle,
-        }
-        save_state(context, epoch, iteration, content, keep=config.checkpoints.keep)
 
-    for epoch in range(len(history), config.num_epochs):
-        order = shuffled_batches(
-            torch.arange(len(images)), config.batch_size, generator=generator_for(config.seed, "generator", epoch)
+def _run_epoch(learner: _Learner, epoch: int, progress: Progress) -> EpochLog:
+    """Run the batches of one epoch, or the rest of them."""
+    config, images = learner.config, learner.images
+    order = shuffled_batches(
+        torch.arange(len(images)), config.batch_size, generator=generator_for(config.seed, "generator", epoch)
+    )
+    draws = generator_for(config.seed, "generator", epoch, "variance", 0)
+    kept = progress.middle
+    if kept is not None:
+        draws.set_state(kept["draws"])
+    clock = Clock()
+    log = EpochLog(clock, None if kept is None else kept["log"])
+    adversarial = epoch >= config.adversarial_from_epoch and config.weights.adversarial > 0
+    settings = GenerationSettings(
+        rotation=config.rotation and epoch >= config.rotation_from_epoch,
+        mixing=config.mixing if adversarial else "none",  # only the discriminator looks at mixes here
+        weights=config.weights.by_term(),
+        r1_weight=config.weights.r1,
+        clip_norm=config.optim.clip_norm,
+    )
+    learner.networks.generator.train()
+    batches = _batches(learner, order[progress.first_iteration :], draws)
+    for iteration, (batch, drawn) in enumerate(clock.each("data", batches), progress.first_iteration):
+        result = generator_step(
+            learner.networks,
+            learner.optimisers,
+            batch,
+            settings,
+            adversarial=adversarial,
+            discriminate=adversarial and iteration % config.optim.discriminator_every == 0,
+            clock=clock,
         )
-        draws = generator_for(config.seed, "generator", epoch, "variance", 0)
-        clock = Clock()
-        log = EpochLog(clock, None if middle is None else middle["log"])
-        if middle is not None:
-            draws.set_state(middle["draws"])
-        adversarial = epoch >= config.adversarial_from_epoch and config.weights.adversarial > 0
-        settings = GenerationSettings(
-            rotation=config.rotation and epoch >= config.rotation_from_epoch,
-            mixing=config.mixing if adversarial else "none",  # only the discriminator looks at mixes here
-            weights=config.weights.by_term(),
-            r1_weight=config.weights.r1,
-            clip_norm=optim.clip_norm,
+        log.add(result.terms, config.batch_size, norms=result.gradient_norms, skipped=result.skipped)
+        learner.context.advance(config.batch_size, image=float(result.terms["image_reconstruction"]))
+        progress.iteration_done(iteration, len(order), {"draws": drawn, "log": log.state()})
+    return log
+
+
+def _batches(learner: _Learner, order: Tensor, draws: torch.Generator) -> Iterator[tuple[GenerationBatch, Tensor]]:
+    """Yield this rank's part of each global batch, and the state of the random draws after it."""
+    for global_batch in order:
+        batch = varied_batch(
+            global_batch,
+            learner.images,
+            learner.guidance,
+            angles=learner.config.angles,
+            mixing_alpha=learner.config.mixing_alpha,
+            draws=draws,
+            device=learner.context.device,
         )
-        generator.train()
-        for iteration in range(first_iteration, len(order)):
-            with clock.part("data"):
-                batch = varied_batch(
-                    order[iteration],
-                    images,
-                    guidance,
-                    angles=config.angles,
-                    mixing_alpha=config.mixing_alpha,
-                    draws=draws,
-                    device=device,
-                )
-            result = generator_step(
-                networks,
-                optimisers,
-                batch,
-                settings,
-                adversarial=adversarial,
-                discriminate=adversarial and iteration % optim.discriminator_every == 0,
-                clock=clock,
-            )
-            log.add(result.terms, config.batch_size, norms=result.gradient_norms, skipped=result.skipped)
-            context.advance(config.batch_size, image=float(result.terms["image_reconstruction"]))
-            if config.checkpoints.due(iteration, len(order)):
-                save(epoch, iteration + 1, {"draws": draws.get_state(), "log": log.state()})
-        middle, first_iteration = None, 0
+        yield batch, draws.get_state()
 
-        # Look, log, checkpoint.
-        rates = {"lr/generator": optim.lr, "lr/discriminator": optim.discriminator_lr}
-        history.append(log.row(epoch, **rates))
-        if context.rank == 0:
-            log_epoch(context.tracker, history, out_dir)
-            if (epoch + 1) % config.pictures_every == 0 or epoch + 1 == config.num_epochs:
-                write_pictures(generator, encoder, images, guidance, out_dir, context.tracker)
-        save(epoch + 1, 0, None)
 
-    if context.rank == 0:
-        if not (out_dir / "pictures").is_dir():  # a rerun after the last epoch, whose pictures were lost
-            write_pictures(generator, encoder, images, guidance, out_dir, context.tracker)
-        save_weights(generator, out_dir / "generator.safetensors", network_header(generator, images.size))
-        save_weights(discriminator, out_dir / "discriminator.safetensors", network_header(discriminator, images.size))
-        num_mesh = int(guidance.has_mesh.sum())
-        summary = {
-            "num_images": len(images),
-            "num_images_with_mesh": num_mesh,
-            "num_epochs": config.num_epochs,
-            "note": ""
-            if num_mesh
-            else "No image has a mesh: people were painted onto their own edges, nothing was turned.",
-        }
-        write_json(out_dir / "summary.json", summary | {k: v for k, v in history[-1].items() if k != "epoch"})
+def _write_summary(
+    config: GeneratorConfig, guidance: GuidanceSource, history: list[dict[str, float]], out_dir: Path
+) -> None:
+    num_mesh = int(guidance.has_mesh.sum())
+    summary = {
+        "num_images": len(guidance.has_mesh),
+        "num_images_with_mesh": num_mesh,
+        "num_epochs": config.num_epochs,
+        "note": ""
+        if num_mesh
+        else "No image has a mesh: people were painted onto their own edges, nothing was turned.",
+    }
+    write_json(out_dir / "summary.json", summary | {k: v for k, v in history[-1].items() if k != "epoch"})
 
 
 @torch.no_grad()

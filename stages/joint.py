@@ -1,10 +1,8 @@
 """Joint training: generated variance teaches the encoder, by contrast with a memory of pseudo-labelled rows."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -30,18 +28,17 @@ from reid_core.models.weights import (
 )
 from stages.cluster import read_memory
 from stages.clustering import start_cluster_workers, write_pseudo_labels
-from stages.epoch_clusters import cluster_numbers, write_cluster_pictures
+from stages.epoch_clusters import cluster_epoch
 from stages.generated_pictures import write_pictures
 from stages.joint_config import JointConfig
 from stages.joint_epoch import Learner, learning_rates, run_epoch
 from stages.monitor import LabelledMonitor
-from stages.resuming import load_state, save_state
+from stages.progress import Progress, Stateful
 from stages.stage import Stage
 from stages.training import (
     GuidanceSource,
     check_angles,
     check_split,
-    cluster_features,
     embed_training_images,
     log_epoch,
     read_training_images,
@@ -96,104 +93,90 @@ def _loop(context: TrainContext, job: _Job) -> None:
         _read_memory(job.inputs["cluster"], len(images)).to(device), momentum=config.contrast.memory_momentum
     )
     learner = Learner(config, context, images, guidance, networks, optimisers, memory, groups)
-    history: list[dict[str, float]] = []
-    previous: Tensor | None = None  # labels of the epoch before
-    middle: dict[str, Any] | None = None  # of an epoch that was interrupted
-    first_iteration = 0
-    if state := load_state(context):
-        _restore(state, networks, optimisers)
-        memory.rows = state["memory"].to(device)
-        history, previous = state["history"], state["labels"]
-        middle, first_iteration = state["middle"], state["iteration"]
+    progress = Progress(context, config.checkpoints, _parts(learner), averaged=[networks.encoder])
     monitor = LabelledMonitor(job.inputs["data"], out_dir / "monitor.jsonl")
 
-    def save(epoch: int, iteration: int, middle: dict[str, Any] | None) -> None:
-        synchronise_buffers(networks.encoder)
-        content = {**_state(networks, optimisers), "memory": memory.rows, "history": history, "labels": previous}
-        save_state(context, epoch, iteration, {**content, "middle": middle}, keep=config.checkpoints.keep)
-
-    for epoch in range(len(history), config.num_epochs):
+    for epoch in progress.epochs(config.num_epochs):
         last = epoch + 1 == config.num_epochs
         shows = last or (epoch + 1) % config.pictures_every == 0
         clock = Clock()
-
-        # Pseudo labels from the memory; outliers sit this epoch out.
         with clock.part("clustering"):
-            if middle is None:
-                if config.memory_refresh:
-                    embedded = embed_training_images(networks.encoder, images, device, config.embed_batch_size)
-                    memory.rows = embedded.to(device)
-                clustered = F.normalize(memory.rows, dim=1).cpu()
-                labels, found = cluster_features(clustered, context, config.clustering, cameras=images.cameras)
-                numbers = cluster_numbers(found, None if previous is None else previous.numpy())
-                prototypes = cluster_means(memory.rows, labels.to(device))
-                if context.rank == 0 and shows:
-                    write_cluster_pictures(
-                        clustered.numpy(), labels.numpy(), lambda index: images.pixels[index], out_dir, context.tracker
-                    )
-            else:
-                labels, numbers, prototypes = middle["labels"], middle["numbers"], middle["prototypes"].to(device)
-        pool = Pool(
-            rows=memory.rows,
-            labels=labels.to(device),
-            prototypes=prototypes,
-            cameras=images.cameras.to(device) if config.use_cameras and images.cameras is not None else None,
-        )
-        constant = {"labels": labels, "numbers": numbers, "prototypes": prototypes}
-        log = run_epoch(
-            learner,
-            epoch,
-            pool,
-            clock,
-            partial(_save_middle, save, epoch, constant),
-            first_iteration=first_iteration,
-            kept=middle,
-        )
-        middle, first_iteration = None, 0
+            pool, numbers = _pool(learner, progress, out_dir if shows else None)
+        log = run_epoch(learner, epoch, pool, numbers, progress, clock)
         synchronise_buffers(networks.encoder)
 
         # Look, log, checkpoint.
+        labels = pool.labels.cpu()
         rates = {f"lr/{name}": rate for name, rate in learning_rates(config, epoch).items()}
-        history.append(log.row(epoch, **numbers, **rates))
+        progress.epoch_done(log.row(epoch, **numbers, **rates), labels)
         if context.rank == 0:
             write_pseudo_labels(
                 out_dir / "pseudo_labels" / f"epoch-{epoch:04d}.parquet", images.view.image_ids, labels.numpy()
             )
-            log_epoch(context.tracker, history, out_dir)
+            log_epoch(context.tracker, progress.history, out_dir)
             if last or (epoch + 1) % config.monitor_every == 0:
                 monitor.log(context.tracker, epoch, networks.encoder, labels)
             if config.generates and shows:
                 write_pictures(networks.generator, networks.encoder, images, guidance, out_dir, context.tracker)
-        previous = labels
-        save(epoch + 1, 0, None)
+        progress.save()
 
     if context.rank == 0:
-        size = images.size
-        save_weights(networks.encoder, out_dir / "identity.safetensors", identity_header(networks.encoder, size))
-        save_weights(networks.generator, out_dir / "generator.safetensors", network_header(networks.generator, size))
-        save_weights(
-            networks.discriminator, out_dir / "discriminator.safetensors", network_header(networks.discriminator, size)
+        _write_results(learner, progress.history, out_dir)
+
+
+def _pool(learner: Learner, progress: Progress, pictures_in: Path | None) -> tuple[Pool, Mapping[str, float]]:
+    """Cluster the memory, or take up what an interrupted epoch had; outliers sit this epoch out.
+
+    Returns:
+        What the epoch's batches are contrasted with, and what is logged of its labels.
+    """
+    config, context, images, memory = learner.config, learner.context, learner.images, learner.memory
+    device = context.device
+    if progress.middle is not None:
+        labels, numbers, prototypes = (progress.middle[name] for name in ("labels", "numbers", "prototypes"))
+    else:
+        if config.memory_refresh:
+            embedded = embed_training_images(learner.networks.encoder, images, device, config.embed_batch_size)
+            memory.rows = embedded.to(device)
+        features = F.normalize(memory.rows, dim=1).cpu()
+        labels, numbers = cluster_epoch(
+            features, images, context, config.clustering, previous=progress.labels, pictures_in=pictures_in
         )
-        last_row = history[-1] if history else {}
-        summary = {
-            "num_images": len(images),
-            "num_images_with_mesh": int(guidance.has_mesh.sum()),
-            "num_epochs": config.num_epochs,
-            "views": config.views,
-            "mixing": config.mixing,
-            "batch_norm_images": config.batch_norm_images or config.batch_size,
-        }
-        write_json(out_dir / "summary.json", summary | {k: v for k, v in last_row.items() if k != "epoch"})
+        prototypes = cluster_means(memory.rows, labels.to(device))
+    cameras = images.cameras.to(device) if config.use_cameras and images.cameras is not None else None
+    return Pool(memory.rows, labels.to(device), prototypes.to(device), cameras), numbers
 
 
-def _save_middle(
-    save: Callable[[int, int, dict[str, Any] | None], None],
-    epoch: int,
-    constant: dict[str, Any],
-    iteration: int,
-    moving: dict[str, Any],
-) -> None:
-    save(epoch, iteration, constant | moving)
+def _parts(learner: Learner) -> dict[str, Stateful]:
+    """Return everything that joint training changes, by name."""
+    networks, optimisers = learner.networks, learner.optimisers
+    assert optimisers.encoder is not None
+    return {
+        "encoder": networks.encoder,
+        "generator": networks.generator,
+        "discriminator": networks.discriminator,
+        "encoder_optimiser": optimisers.encoder,
+        "generator_optimiser": optimisers.generator,
+        "discriminator_optimiser": optimisers.discriminator,
+        "memory": learner.memory,
+    }
+
+
+def _write_results(learner: Learner, history: list[dict[str, float]], out_dir: Path) -> None:
+    config, networks, size = learner.config, learner.networks, learner.images.size
+    save_weights(networks.encoder, out_dir / "identity.safetensors", identity_header(networks.encoder, size))
+    for name, network in (("generator", networks.generator), ("discriminator", networks.discriminator)):
+        save_weights(network, out_dir / f"{name}.safetensors", network_header(network, size))
+    last_row = history[-1] if history else {}
+    summary = {
+        "num_images": len(learner.images),
+        "num_images_with_mesh": int(learner.guidance.has_mesh.sum()),
+        "num_epochs": config.num_epochs,
+        "views": config.views,
+        "mixing": config.mixing,
+        "batch_norm_images": config.batch_norm_images or config.batch_size,
+    }
+    write_json(out_dir / "summary.json", summary | {k: v for k, v in last_row.items() if k != "epoch"})
 
 
 def _optimisers(config: JointConfig, networks: Networks) -> Optimisers:
@@ -219,28 +202,6 @@ def _read_memory(cluster_dir: Path, num_images: int) -> Tensor:
             "run the cluster stage again"
         )
     return memory
-
-
-def _state(networks: Networks, optimisers: Optimisers) -> dict[str, Any]:
-    assert optimisers.encoder is not None
-    return {
-        "encoder": networks.encoder.state_dict(),
-        "generator": networks.generator.state_dict(),
-        "discriminator": networks.discriminator.state_dict(),
-        "encoder_optimiser": optimisers.encoder.state_dict(),
-        "generator_optimiser": optimisers.generator.state_dict(),
-        "discriminator_optimiser": optimisers.discriminator.state_dict(),
-    }
-
-
-def _restore(state: Mapping[str, dict[str, object]], networks: Networks, optimisers: Optimisers) -> None:
-    assert optimisers.encoder is not None
-    networks.encoder.load_state_dict(state["encoder"])
-    networks.generator.load_state_dict(state["generator"])
-    networks.discriminator.load_state_dict(state["discriminator"])
-    optimisers.encoder.load_state_dict(state["encoder_optimiser"])
-    optimisers.generator.load_state_dict(state["generator_optimiser"])
-    optimisers.discriminator.load_state_dict(state["discriminator_optimiser"])
 
 
 STAGE = Stage("joint", 2, JointConfig, ("data", "mesh", "identity", "generator", "cluster"), run)

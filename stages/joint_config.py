@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from stages.clustering import ClusterConfig
-from stages.identity import AugmentConfig
+from stages.identity_config import AugmentConfig
 from stages.resuming import CheckpointConfig
 from stages.stage import StageConfig
 from stages.training import ANGLES, GenerationWeights, GeneratorOptimConfig, Mixing

@@ -1,8 +1,7 @@
 """One epoch of joint training: its learning rates, its batches, and what each of them is contrasted with."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,6 +19,7 @@ from reid_core.learning.memory import FeatureMemory
 from reid_core.seeds import generator_for
 from stages.epoch_log import EpochLog
 from stages.joint_config import JointConfig
+from stages.progress import Progress
 from stages.training import GuidanceSource, TrainingImages, set_learning_rate, varied_batch
 
 
@@ -52,11 +52,9 @@ def run_epoch(
     learner: Learner,
     epoch: int,
     pool: Pool,
+    numbers: Mapping[str, float],
+    progress: Progress,
     clock: Clock,
-    save: Callable[[int, dict[str, Any]], None],
-    *,
-    first_iteration: int = 0,
-    kept: Mapping[str, Any] | None = None,
 ) -> EpochLog:
     """Run the batches of one epoch, or the rest of them.
 
@@ -64,10 +62,9 @@ def run_epoch(
         learner: Updated in place.
         epoch: From 0.
         pool: Memory, labels and prototypes of the epoch.
+        numbers: What is logged of the pool's labels.
+        progress: Says where the epoch goes on, and saves.
         clock: Counts where the time goes.
-        save: Called with the next iteration and what it needs, when a checkpoint is due.
-        first_iteration: Where an interrupted epoch goes on.
-        kept: What ``save`` was given there.
 
     Returns:
         The epoch's log.
@@ -77,19 +74,20 @@ def run_epoch(
     _set_modes(networks, config)
     how, contrast = _settings(config)
     inliers = (pool.labels >= 0).nonzero().squeeze(1).cpu()
-    batches = shuffled_batches(
+    order = shuffled_batches(
         inliers,
         config.batch_size,
         generator=generator_for(config.seed, "joint", epoch, "batches"),
         num_batches=config.iterations_per_epoch or None,
     )
     draws = generator_for(config.seed, "joint", epoch, "variance", 0)
+    kept = progress.middle
     if kept is not None:
         draws.set_state(kept["draws"])
     log = EpochLog(clock, None if kept is None else kept["log"])
-    for iteration in range(first_iteration, len(batches)):
-        with clock.part("data"):
-            batch = _batch(learner, batches[iteration], pool, draws)
+    constant = {"labels": pool.labels, "numbers": dict(numbers), "prototypes": pool.prototypes}
+    batches = _batches(learner, order[progress.first_iteration :], pool, draws)
+    for iteration, (batch, drawn) in enumerate(clock.each("data", batches), progress.first_iteration):
         train_generator = config.generates and _turn(iteration, config.generator_every)
         updates = iteration // max(config.generator_every, 1)
         result = joint_step(
@@ -108,10 +106,9 @@ def run_epoch(
         step = result.step
         log.add(step.terms, config.batch_size, norms=step.gradient_norms, skipped=step.skipped)
         context.advance(config.batch_size, contrast=float(step.terms["rotation_contrast"]))
-        if config.checkpoints.due(iteration, len(batches)):
-            save(iteration + 1, {"draws": draws.get_state(), "log": log.state()})
+        progress.iteration_done(iteration, len(order), {"draws": drawn, "log": log.state(), **constant})
     context.advance(
-        0 if config.iterations_per_epoch else len(images) - batches.numel()
+        0 if config.iterations_per_epoch else len(images) - order.numel()
     )  # outliers and what filled no batch
     return log
 
@@ -121,6 +118,14 @@ def learning_rates(config: JointConfig, epoch: int) -> dict[str, float]:
     falling = 0.1 ** (epoch // config.lr_step_epochs)
     rates = {"encoder": config.lr, "generator": config.optim.lr, "discriminator": config.optim.discriminator_lr}
     return {name: rate * falling for name, rate in rates.items()}
+
+
+def _batches(
+    learner: Learner, order: Tensor, pool: Pool, draws: torch.Generator
+) -> Iterator[tuple[JointBatch, Tensor]]:
+    """Yield this rank's part of each global batch, and the state of the random draws after it."""
+    for global_batch in order:
+        yield _batch(learner, global_batch, pool, draws), draws.get_state()
 
 
 def _batch(learner: Learner, global_batch: Tensor, pool: Pool, draws: torch.Generator) -> JointBatch:

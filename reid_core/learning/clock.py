@@ -3,8 +3,11 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
+
+T = TypeVar("T")
 
 
 class Clock:
@@ -25,6 +28,15 @@ class Clock:
             yield
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + _now() - start
+
+    def each(self, name: str, items: Iterator[T]) -> Iterator[T]:
+        """Yield items, and count the time that was spent waiting for each."""
+        while True:
+            with self.part(name):
+                item = next(items, None)
+            if item is None:
+                return
+            yield item
 
 
 def _now() -> float:

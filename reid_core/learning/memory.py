@@ -20,6 +20,14 @@ class FeatureMemory:
         self.rows = F.normalize(rows.detach().clone(), dim=1)
         self.momentum = momentum
 
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the rows, for a checkpoint."""
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Take up what ``state_dict`` returned, on the device of the rows as they are."""
+        self.rows = state["rows"].to(self.rows.device)
+
     def update(self, index: Tensor, features: Tensor) -> None:
         """Move rows towards new features: M_i <- normalise(m M_i + (1 - m) f(x_i)).
 

@@ -8,7 +8,7 @@ from pipeline.fingerprint import fingerprint
 from stages import data, identity
 from stages.clustering import ClusterConfig
 from stages.data import DataConfig
-from stages.identity import IdentityConfig
+from stages.identity_config import IdentityConfig
 from stages.resuming import CheckpointConfig
 from tests.pipeline.toys import STAGES, LoopConfig, NumbersConfig
 

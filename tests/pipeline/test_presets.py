@@ -5,7 +5,7 @@ from pipeline.stages import STAGES
 from reid_core.errors import UserError
 from stages.cluster import ClusterStageConfig
 from stages.data import DataConfig
-from stages.identity import IdentityConfig
+from stages.identity_config import IdentityConfig
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -9,7 +9,8 @@ from infra.compute.local import LocalCompute
 from infra.tracking.silent import SilentTracker
 from reid_core.errors import UserError
 from reid_core.models.weights import load_identity
-from stages.identity import IdentityConfig, run
+from stages.identity import run
+from stages.identity_config import IdentityConfig
 from stages.resuming import CheckpointConfig
 from tests.stages.interruption import KilledError, MortalCompute, stopped_within_an_epoch
 from tests.stages.small_configs import IDENTITY

@@ -20,3 +20,14 @@ def test_a_part_that_fails_is_counted() -> None:
     except ValueError:
         pass
     assert "work" in clock.seconds
+
+
+def test_only_waiting_for_items_counts() -> None:
+    clock = Clock()
+    seen = []
+    for item in clock.each("data", iter([3, 4])):
+        before = dict(clock.seconds)
+        seen.append(item)
+        assert clock.seconds == before
+    assert seen == [3, 4]
+    assert set(clock.seconds) == {"data"}

@@ -32,3 +32,11 @@ def test_no_gradient_enters(generator: torch.Generator) -> None:
 def test_a_memory_that_never_changes_is_refused() -> None:
     with pytest.raises(AssertionError):
         FeatureMemory(torch.eye(2), momentum=1.0)
+
+
+def test_rows_come_back_from_a_checkpoint() -> None:
+    memory = FeatureMemory(torch.eye(2))
+    memory.update(torch.tensor([0]), torch.tensor([[0.0, 1.0]]))
+    again = FeatureMemory(torch.ones(2, 2))
+    again.load_state_dict(memory.state_dict())
+    assert torch.equal(again.rows, memory.rows)
