@@ -28,7 +28,7 @@ _SETTINGS = {
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
     folder = tmp_path_factory.mktemp("server")
-    with postgres(folder) as database:
+    with postgres() as database:
         made = MlflowServer(database, folder / "artifacts")
         made.start()
         yield made

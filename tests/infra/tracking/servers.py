@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -34,17 +35,15 @@ def find_postgres() -> Path:
 
 
 @contextlib.contextmanager
-def postgres(folder: Path) -> Iterator[str]:
+def postgres() -> Iterator[str]:
     """Run a database of its own on the loopback during the block; yields its address."""
     programs, port = find_postgres(), free_port()
-    cluster = folder / "postgres"
-    cluster.mkdir(parents=True)
+    # Not below pytest's folder: that is closed to the unprivileged user again whenever another pytest starts.
+    cluster = Path(tempfile.mkdtemp(prefix="genvar-postgres-"))
     become: list[str] = []
     if os.geteuid() == 0:  # PostgreSQL refuses to run as root
         become = ["setpriv", f"--reuid={_UNPRIVILEGED}", "--regid=nogroup", "--clear-groups"]
         shutil.chown(cluster, _UNPRIVILEGED)
-        for parent in cluster.parents:
-            parent.chmod(parent.stat().st_mode | 0o111)
     data = cluster / "data"
     create = [*become, str(programs / "initdb"), "-D", str(data), "-U", "mlflow", "--auth=trust", "--encoding=UTF8"]
     subprocess.run(create, check=True, capture_output=True, cwd=cluster)
@@ -55,7 +54,8 @@ def postgres(folder: Path) -> Iterator[str]:
     try:
         yield f"postgresql+psycopg2://mlflow@127.0.0.1:{port}/postgres"
     finally:
-        subprocess.run([*control, "-m", "immediate", "stop"], check=False, capture_output=True, cwd=cluster)
+        subprocess.run([*control, "-m", "immediate", "stop"], check=True, capture_output=True, cwd=cluster)
+        shutil.rmtree(cluster)
 
 
 class MlflowServer:
