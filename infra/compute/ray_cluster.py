@@ -9,6 +9,8 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from infra.compute.guard import start_guard
@@ -55,14 +57,11 @@ def connect(num_cpus: int | None, num_gpus: int | None) -> tuple[int, int, int]:
     import ray
 
     if not ray.is_initialized():
-        on_terminate = signal.getsignal(signal.SIGTERM)
-        if address is None:
-            _start(num_cpus or available_cpus(), available_gpus() if num_gpus is None else num_gpus)
-        else:
-            _join(address)
-        if threading.current_thread() is threading.main_thread():
-            # Ray's own handler would abort the process before its runs are closed.
-            signal.signal(signal.SIGTERM, on_terminate)
+        with _own_end_on_terminate():
+            if address is None:
+                _start(num_cpus or available_cpus(), available_gpus() if num_gpus is None else num_gpus)
+            else:
+                _join(address)
     resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
     nodes = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
     return int(resources.get("CPU", 1)), int(resources.get("GPU", 0)), len(nodes)
@@ -100,6 +99,25 @@ def probe_address() -> None:
 def joins_cluster() -> bool:
     """Whether RAY_ADDRESS names a cluster that exists already; its nodes may come and go."""
     return _address() is not None
+
+
+@contextmanager
+def _own_end_on_terminate() -> Iterator[None]:
+    """Keep the caller's handler of SIGTERM, which Ray replaces by one that ends the process with another exit code."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # where Ray replaces none
+        return
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    except SystemExit:
+        # Ray's handler raised it, which stands in until Ray has started.
+        disconnect()
+        if callable(handler):
+            handler(signal.SIGTERM, None)
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, handler)
 
 
 def _address() -> str | None:

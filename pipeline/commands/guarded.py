@@ -2,27 +2,25 @@
 
 import errno
 import logging
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
 from typing import NoReturn
 
 import typer
 
 from infra.messages import TerminalHandler, send_to
+from pipeline.commands.termination import EXIT_TERMINATED, end_on_sigterm
 from reid_core.errors import UserError
 
 _EXIT_USER_ERROR = 2
 _EXIT_INTERRUPTED = 130
-_EXIT_TERMINATED = 143
 
 
 @contextmanager
 def guarded(*, debug: bool) -> Iterator[None]:
     """Turn errors into a sentence and an exit code, and set up what is logged to the terminal."""
     _log_to_terminal(debug=debug)
-    signal.signal(signal.SIGTERM, _terminated)
+    end_on_sigterm()
     try:
         yield
     except UserError as error:
@@ -30,6 +28,10 @@ def guarded(*, debug: bool) -> Iterator[None]:
     except KeyboardInterrupt as error:
         message = "interrupted; the same command continues where this one stopped"
         _fail(message, _EXIT_INTERRUPTED, error, debug=False)
+    except SystemExit as ended:
+        if ended.code == EXIT_TERMINATED:
+            typer.echo("genvar: terminated; the same command continues where this one stopped", err=True)
+        raise
     except Exception as error:
         if not _is_full_disk(error):
             raise
@@ -48,10 +50,6 @@ def _is_full_disk(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
-
-
-def _terminated(number: int, frame: FrameType | None) -> NoReturn:
-    raise SystemExit(_EXIT_TERMINATED)
 
 
 def _fail(message: str, code: int, error: BaseException, *, debug: bool) -> NoReturn:
