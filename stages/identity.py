@@ -74,6 +74,7 @@ def _loop(context: TrainContext, job: _Job) -> None:
         save_weights(encoder, out_dir / "untrained.safetensors", identity_header(encoder, images.size))
     encoder.to(device)
     groups = BatchNormGroups(encoder, config.batch_size, config.batch_norm_images)
+    config.hardware.prepare(encoder)
     trained = [parameter for parameter in encoder.parameters() if parameter.requires_grad]
     optimiser = torch.optim.Adam(trained, lr=config.lr, weight_decay=config.weight_decay)
     learner = Learner(config, context, images, encoder, optimiser, groups)

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from reid_core.data.augment import Augmentation
 from stages.clustering import ClusterConfig
+from stages.hardware import HardwareConfig
 from stages.resuming import CheckpointConfig
 from stages.stage import StageConfig
 
@@ -55,6 +56,7 @@ class IdentityConfig(StageConfig):
     )
     embed_batch_size: int = Field(256, ge=1, le=65536, description="Images a forward pass when embedding.")
     monitor_every: int = Field(1, ge=1, le=1000, description="Epochs from one labelled look to the next; logs only.")
+    hardware: HardwareConfig = Field(default_factory=lambda: HardwareConfig(), description="How the device is used.")
     checkpoints: CheckpointConfig = Field(default_factory=lambda: CheckpointConfig(), description="For restarts.")
     num_workers: int = Field(1, ge=1, le=1024, description="Training ranks; the global batch is split over them.")
     seed: int = Field(0, ge=0, description="Seed of all random draws.")

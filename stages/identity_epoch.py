@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from infra.compute.protocol import TrainContext
 from reid_core.data.augment import augment, draw_augmentation
 from reid_core.data.sampling import pk_batches
+from reid_core.data.sending import send
 from reid_core.learning.batch_statistics import BatchNormGroups
 from reid_core.learning.cameras import ProxyLayout, lay_out_proxies, proxy_means
 from reid_core.learning.clock import Clock
@@ -163,7 +164,8 @@ def run_epoch(learner: Learner, epoch: int, teachers: Teachers, progress: Progre
     log = EpochLog(clock, None if kept is None else kept["log"])
     encoder.train()
     batches = _batches(learner, order[progress.first_iteration :], teachers, draws)
-    for iteration, batch in enumerate(clock.each("data", batches), progress.first_iteration):
+    loaded = config.hardware.loading(batches, device)
+    for iteration, batch in enumerate(clock.each("data", loaded), progress.first_iteration):
         with clock.part("encoder"), learner.groups.of(torch.arange(len(batch.images), device=device)):
             terms, outcome = identity_step(
                 encoder,
@@ -196,7 +198,7 @@ def _batches(learner: Learner, order: Tensor, teachers: Teachers, draws: torch.G
         drawn = draw_augmentation(len(batch), strengths, generator=draws).of(own_rows())
         yield _Batch(
             images=augment(learner.images.batch(index, device), strengths, drawn),
-            labels=teachers.labels[index].to(device),
-            proxies=None if teachers.proxies is None else teachers.proxies[index].to(device),
+            labels=send(teachers.labels[index], device),
+            proxies=None if teachers.proxies is None else send(teachers.proxies[index], device),
             drawn=draws.get_state(),
         )

@@ -88,6 +88,7 @@ def _loop(context: TrainContext, job: _Job) -> None:
         load_discriminator(job.inputs["generator"] / "discriminator.safetensors").to(device),
     )
     groups = BatchNormGroups(networks.encoder, config.batch_size, config.batch_norm_images)
+    config.hardware.prepare(networks.encoder, networks.generator, networks.discriminator)
     optimisers = _optimisers(config, networks)
     memory = FeatureMemory(
         _read_memory(job.inputs["cluster"], len(images)).to(device), momentum=config.contrast.memory_momentum

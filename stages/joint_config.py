@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from stages.clustering import ClusterConfig
+from stages.hardware import HardwareConfig
 from stages.identity_config import AugmentConfig
 from stages.resuming import CheckpointConfig
 from stages.stage import StageConfig
@@ -66,6 +67,7 @@ class JointConfig(StageConfig):
     batch_norm_images: int = Field(
         0, ge=0, le=65536, description="Real images that are normalised together, a divisor of the batch; 0 = all."
     )
+    hardware: HardwareConfig = Field(default_factory=lambda: HardwareConfig(), description="How the device is used.")
     checkpoints: CheckpointConfig = Field(default_factory=lambda: CheckpointConfig(), description="For restarts.")
     num_workers: int = Field(1, ge=1, le=1024, description="Training ranks; the global batch is split over them.")
     seed: int = Field(0, ge=0, description="Seed of all random draws.")

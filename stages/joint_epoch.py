@@ -9,6 +9,7 @@ from torch import Tensor
 from infra.compute.protocol import TrainContext
 from reid_core.data.augment import augment, draw_augmentation
 from reid_core.data.sampling import shuffled_batches
+from reid_core.data.sending import send
 from reid_core.learning.batch_statistics import BatchNormGroups, freeze_batch_norm
 from reid_core.learning.clock import Clock
 from reid_core.learning.contrast import Pool, draw_rows
@@ -87,7 +88,8 @@ def run_epoch(
     log = EpochLog(clock, None if kept is None else kept["log"])
     constant = {"labels": pool.labels, "numbers": dict(numbers), "prototypes": pool.prototypes}
     batches = _batches(learner, order[progress.first_iteration :], pool, draws)
-    for iteration, (batch, drawn) in enumerate(clock.each("data", batches), progress.first_iteration):
+    loaded = config.hardware.loading(batches, learner.context.device)
+    for iteration, (batch, drawn) in enumerate(clock.each("data", loaded), progress.first_iteration):
         train_generator = config.generates and _turn(iteration, config.generator_every)
         updates = iteration // max(config.generator_every, 1)
         result = joint_step(
@@ -146,9 +148,9 @@ def _batch(learner: Learner, global_batch: Tensor, pool: Pool, draws: torch.Gene
         drawn = draw_augmentation(len(global_batch), strengths, generator=draws).of(own_rows())
         classical = augment(source.images, strengths, drawn)
     contrasted = draw_rows(
-        pool, global_batch.to(device), num_negatives=config.contrast.num_negatives, generator=draws
+        pool, send(global_batch, device), num_negatives=config.contrast.num_negatives, generator=draws
     ).own()
-    return JointBatch(source, classical, own_slice(global_batch).to(device), pool, contrasted)
+    return JointBatch(source, classical, send(own_slice(global_batch), device), pool, contrasted)
 
 
 def _settings(config: JointConfig) -> tuple[GenerationSettings, ContrastSettings]:

@@ -13,6 +13,7 @@ from infra.compute.protocol import TrainContext
 from infra.tracking.protocol import Tracker
 from reid_core.data.images import as_float, load_images
 from reid_core.data.manifest import UnlabelledImages, read_manifest, unlabelled
+from reid_core.data.sending import send
 from reid_core.errors import UserError
 from reid_core.evaluation.embed import embed
 from reid_core.learning.distributed import broadcast, gather_batch, own_slice, world
@@ -111,7 +112,7 @@ class TrainingImages:
 
     def batch(self, index: Tensor, device: torch.device) -> Tensor:
         """Return images in [-1, 1] on a device, shape (B, 3, H, W)."""
-        return as_float(self.pixels[index].to(device))
+        return as_float(send(self.pixels[index], device))
 
 
 def read_training_images(data_dir: Path) -> TrainingImages:
@@ -150,9 +151,9 @@ class GuidanceSource:
         """
         names = [self._ids[i] for i in index.tolist()]
         unturned, others = self._cache.guidance(names, [0])[:, 0], self._cache.turned(names, angles.tolist())
-        has_mesh = self.has_mesh[index].to(images.device)
-        still = guidance_for(images, unturned.to(images.device), has_mesh)
-        turned = guidance_for(images, others.to(images.device), has_mesh)
+        has_mesh = send(self.has_mesh[index], images.device)
+        still = guidance_for(images, send(unturned, images.device), has_mesh)
+        turned = guidance_for(images, send(others, images.device), has_mesh)
         return still, turned
 
     def all_angles(self, index: Tensor, images: Tensor) -> Tensor:
@@ -201,8 +202,8 @@ def varied_batch(
         images=pixels,
         guidance=still,
         turned=turned,
-        has_mesh=guidance.has_mesh[index].to(device),
-        mixture=Mixture(mixture.partner.to(device), mixture.ratio.to(device)),
+        has_mesh=send(guidance.has_mesh[index], device),
+        mixture=Mixture(send(mixture.partner, device), send(mixture.ratio, device)),
     )
 
 

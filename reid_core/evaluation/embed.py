@@ -4,7 +4,6 @@ N: images, D: embedding size, H, W: image size.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from reid_core.data.ahead import one_ahead
 from reid_core.data.images import as_float, load_images
 
 
@@ -72,7 +72,7 @@ def embed_files(
     assert paths, "no image to embed"
     starts = range(0, len(paths), batch_size)
     batches = (load_images(paths[i : i + batch_size], size, num_threads=num_threads) for i in starts)
-    ahead = _one_ahead(batches) if num_threads > 1 else batches
+    ahead = one_ahead(batches) if num_threads > 1 else batches
     return _embed_batches(encoder, ahead, device, flip=flip, mixed_precision=mixed_precision)
 
 
@@ -91,15 +91,6 @@ def _forward(encoder: nn.Module, images: Tensor, device: torch.device | str, *, 
     if flip:
         embedding = embedding + encoder(floats.flip(-1)).embedding.float()
     return F.normalize(embedding, dim=1).cpu()
-
-
-def _one_ahead(batches: Iterator[Tensor]) -> Iterator[Tensor]:
-    """Yield batches, the next of which is made by another thread in the meantime."""
-    with ThreadPoolExecutor(1) as pool:
-        coming = pool.submit(next, batches, None)
-        while (batch := coming.result()) is not None:
-            coming = pool.submit(next, batches, None)
-            yield batch
 
 
 @contextmanager

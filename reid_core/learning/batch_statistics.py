@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from reid_core.learning.distributed import sum_over_ranks, world
+from reid_core.models.speed import widened
 
 
 def freeze_batch_norm(module: nn.Module) -> None:
@@ -116,7 +117,8 @@ class GroupedBatchNorm(_BatchNorm):
         assert len(groups) == len(input), f"groups of {len(groups)} images for {len(input)} images"
         assert self.running_mean is not None
         assert self.running_var is not None
-        values = input.flatten(2) if input.dim() > 2 else input[:, :, None]  # (n, C, L)
+        values = widened(input)  # statistics of few bits would be noise
+        values = values.flatten(2) if input.dim() > 2 else values[:, :, None]  # (n, C, L)
         count = torch.bincount(groups, minlength=self.num_groups).to(values) * values.shape[2]  # (G,)
         count = self._over_ranks(count)[:, None]
         mean = self._sum_by_group(values.sum(dim=2), groups) / count.clamp_min(1)  # (G, C)
@@ -131,7 +133,7 @@ class GroupedBatchNorm(_BatchNorm):
         if self.weight is not None:
             normalised = normalised * self.weight[:, None] + self.bias[:, None]
         self._follow(mean.detach(), (squares / (count - 1).clamp_min(1)).detach(), count[:, 0] > 1)
-        return normalised.view_as(input)
+        return normalised.view(input.shape).to(input.dtype)
 
     def _sum_by_group(self, sums: Tensor, groups: Tensor) -> Tensor:
         total = sums.new_zeros(self.num_groups, sums.shape[1]).index_add(0, groups, sums)

@@ -30,7 +30,7 @@ def discriminator_step(
         Unweighted loss terms, detached; and what became of the update.
     """
     real = images.detach().clone().requires_grad_(r1_weight > 0)
-    scores = discriminator(real)
+    scores = discriminator.exact(real) if r1_weight > 0 else discriminator(real)
     judged_real = mean_over_ranks(discern(scores, real=True))
     judged_fake = mean_over_ranks(discern(discriminator(fakes.detach()), real=False))
     terms: dict[str, Tensor] = {"discriminator": judged_real + judged_fake}

@@ -3,8 +3,11 @@
 Letters: B images, H x W pixels.
 """
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from reid_core.models.speed import reduced, widened
 
 
 class Discriminator(nn.Module):
@@ -16,6 +19,7 @@ class Discriminator(nn.Module):
 
     def __init__(self, channels: int = 64, *, num_scales: int = 3, num_layers: int = 3) -> None:
         super().__init__()
+        self.computes_in: torch.dtype | None = None
         self.settings = {"channels": channels, "num_scales": num_scales, "num_layers": num_layers}
         self.num_layers = num_layers
         self.scales = nn.ModuleList([_patch_network(channels, num_layers) for _ in range(num_scales)])
@@ -28,6 +32,19 @@ class Discriminator(nn.Module):
 
         Returns:
             One score map a scale that is large enough for the layers, the largest first, each of shape (B, 1, h, w).
+        """
+        with reduced(self.computes_in, images.device):
+            scores = self.exact(images)
+        return tuple(widened(score) for score in scores)
+
+    def compilable(self) -> list[nn.Module]:
+        """Return the parts that torch may compile: all of it but ``exact``."""
+        return [self]
+
+    def exact(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Score images as ``forward`` does, in the weights' precision and never compiled.
+
+        R1 differentiates this pass twice: compiled code cannot be, and second derivatives suffer most from few bits.
         """
         scores = []
         for index, network in enumerate(self.scales):

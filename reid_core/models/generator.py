@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from reid_core.models.speed import reduced, widened
+
 StructureNorm = Literal["none", "instance"]
 
 
@@ -21,6 +23,7 @@ class StructureEncoder(nn.Module):
 
     def __init__(self, channels: int = 128, *, num_blocks: int = 4, norm: StructureNorm = "instance") -> None:
         super().__init__()
+        self.computes_in: torch.dtype | None = None
         quarter, half = max(channels // 4, 8), max(channels // 2, 8)
         self.stem = nn.Sequential(
             nn.Conv2d(1, quarter, 7, padding=3),
@@ -48,8 +51,10 @@ class StructureEncoder(nn.Module):
         Returns:
             Structure, shape (B, K, H/4, W/4).
         """
-        x = self.blocks(self.stem(guidance))
-        return self.fuse(torch.cat([x, *[F.relu(scale(x)) for scale in self.pyramid]], dim=1))  # type: ignore[no-any-return]
+        with reduced(self.computes_in, guidance.device):
+            x = self.blocks(self.stem(guidance))
+            x = self.fuse(torch.cat([x, *[F.relu(scale(x)) for scale in self.pyramid]], dim=1))
+        return widened(x)
 
 
 class Decoder(nn.Module):
@@ -65,6 +70,7 @@ class Decoder(nn.Module):
     def __init__(self, channels: int = 128, *, part_dim: int = 2048, num_parts: int = 4, hidden: int = 256) -> None:
         super().__init__()
         half, quarter = max(channels // 2, 8), max(channels // 4, 8)
+        self.computes_in: torch.dtype | None = None
         self.num_parts = num_parts
         self.register_buffer("part_mean", torch.zeros(num_parts, part_dim))
         self.register_buffer("part_scale", torch.ones(num_parts, part_dim))
@@ -103,9 +109,11 @@ class Decoder(nn.Module):
         assert parts.shape[1] == self.num_parts, (parts.shape, self.num_parts)
         x = structure
         parts = (parts - self.part_mean) / self.part_scale
-        for part, (modulation, block) in enumerate(zip(self.modulation, self.blocks, strict=True)):
-            x = block(x, modulation(parts[:, part]))
-        return 1.1 * torch.tanh(self.up(x))
+        with reduced(self.computes_in, structure.device):
+            for part, (modulation, block) in enumerate(zip(self.modulation, self.blocks, strict=True)):
+                x = block(x, modulation(parts[:, part]))
+            x = self.up(x)
+        return 1.1 * torch.tanh(widened(x))
 
     @torch.no_grad()
     def calibrate(self, parts: Tensor) -> None:
@@ -147,6 +155,10 @@ class Generator(nn.Module):
         self.structure = StructureEncoder(channels, num_blocks=num_blocks, norm=norm)
         self.decoder = Decoder(channels, part_dim=part_dim, num_parts=num_parts)
 
+    def compilable(self) -> list[nn.Module]:
+        """Return the parts that torch may compile."""
+        return [self.structure, self.decoder]
+
     def forward(self, guidance: Tensor, parts: Tensor) -> Tensor:
         """Generate images from guidance (B, 1, H, W) and part appearance (B, P, C); shape (B, 3, H, W)."""
         return self.decoder(self.structure(guidance), parts)  # type: ignore[no-any-return]
@@ -163,7 +175,7 @@ def adaptive_instance_norm(content: Tensor, scale: Tensor, shift: Tensor) -> Ten
     Returns:
         Shape (B, K, h, w).
     """
-    return F.instance_norm(content) * (1 + scale[:, :, None, None]) + shift[:, :, None, None]
+    return F.instance_norm(widened(content)) * (1 + scale[:, :, None, None]) + shift[:, :, None, None]
 
 
 class _ResidualBlock(nn.Module):

@@ -12,6 +12,7 @@ from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
 from reid_core.errors import UserError
 from reid_core.models import efficientnet
+from reid_core.models.speed import reduced, widened
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -53,6 +54,7 @@ class IdentityEncoder(nn.Module):
         arch: One of ``ARCHITECTURES``.
         backbone: Everything before the pool: a ``ResNet`` or an ``EfficientNetLite0``.
         embedding_dim: D (and C).
+        computes_in: Precision of the backbone, None for that of its weights; pool and neck keep theirs.
     """
 
     pixel_mean: Tensor
@@ -62,6 +64,7 @@ class IdentityEncoder(nn.Module):
     def __init__(self, arch: str = "resnet50") -> None:
         super().__init__()
         self.arch = arch
+        self.computes_in: torch.dtype | None = None
         if arch == LITE:
             self.backbone = efficientnet.EfficientNetLite0()
             self.embedding_dim = efficientnet.CHANNELS
@@ -93,10 +96,18 @@ class IdentityEncoder(nn.Module):
         """Return the last feature map alone, (B, C, h, w), of images in [-1, 1], (B, 3, H, W)."""
         x = ((images + 1) / 2 - self.pixel_mean) / self.pixel_std
         net = self.backbone
-        if not isinstance(net, ResNet):
-            return net(x)  # type: ignore[no-any-return]
-        x = net.maxpool(net.relu(net.bn1(net.conv1(x))))
-        return net.layer4(net.layer3(net.layer2(net.layer1(x))))  # type: ignore[no-any-return]
+        with reduced(self.computes_in, images.device):
+            if isinstance(net, ResNet):
+                x = net.maxpool(net.relu(net.bn1(net.conv1(x))))
+                x = net.layer4(net.layer3(net.layer2(net.layer1(x))))
+            else:
+                x = net(x)
+        return widened(x)
+
+    def compilable(self) -> list[nn.Module]:
+        """Return the parts that torch may compile."""
+        net = self.backbone
+        return [net.layer1, net.layer2, net.layer3, net.layer4] if isinstance(net, ResNet) else [net]
 
 
 def part_appearance(feature_map: Tensor, num_parts: int) -> Tensor:

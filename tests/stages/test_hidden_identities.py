@@ -13,6 +13,7 @@ from infra.tracking.silent import SilentTracker
 from reid_core.data.manifest import SCHEMA, Manifest, UnlabelledImages, read_manifest, write_manifest
 from stages import cluster, data, generator, identity, joint, mesh
 from stages.clustering import ClusterConfig
+from stages.identity_config import IdentityConfig
 from stages.joint_config import JointConfig
 from stages.stage import Stage, StageConfig
 from tests.stages.pictures import write_people
@@ -22,7 +23,7 @@ _TRAINING: tuple[tuple[Stage, StageConfig], ...] = (
     (mesh.STAGE, mesh.MeshConfig(source="none")),
     (
         identity.STAGE,
-        identity.IdentityConfig(
+        IdentityConfig(
             arch="resnet10",
             weights="none",
             num_epochs=2,

@@ -1,0 +1,60 @@
+import threading
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from reid_core.data.ahead import one_ahead
+
+
+def test_items_come_in_order_and_from_one_other_thread() -> None:
+    makers = set()
+
+    def items() -> Iterator[int]:
+        for item in range(20):
+            makers.add(threading.get_ident())
+            yield item
+
+    assert list(one_ahead(items())) == list(range(20))
+    assert len(makers) == 1
+    assert threading.get_ident() not in makers
+
+
+def test_one_item_is_made_ahead_and_no_more() -> None:
+    made = []
+    second = threading.Event()
+
+    def items() -> Iterator[int]:
+        for item in range(5):
+            made.append(item)
+            if item == 1:
+                second.set()
+            yield item
+
+    coming = one_ahead(items())
+    assert next(coming) == 0
+    assert second.wait(10)
+    assert made == [0, 1]
+    coming.close()  # type: ignore[attr-defined]
+    assert made == [0, 1]
+
+
+def test_an_error_arrives_in_its_turn() -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        raise KeyError("broken")
+
+    coming = one_ahead(items())
+    assert next(coming) == 1
+    with pytest.raises(KeyError, match="broken"):
+        next(coming)
+
+
+def test_draws_are_those_of_a_plain_loop() -> None:
+    def draws() -> Iterator[torch.Tensor]:
+        generator = torch.Generator().manual_seed(0)
+        for _ in range(4):
+            yield torch.rand(3, generator=generator)
+
+    for here, there in zip(draws(), one_ahead(draws()), strict=True):
+        assert torch.equal(here, there)
