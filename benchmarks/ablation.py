@@ -21,14 +21,18 @@ from rich.console import Console
 from pipeline.command import Options, run_command
 from pipeline.commands.guarded import guarded
 
-# Views and mixes of joint training.
+# Views and mixes of joint training. The first six are the published comparison: classical augmentation or generated
+# variance. The last three tell what generation adds to classical augmentation, beside the best that needs no generator.
 VARIANTS: Mapping[str, tuple[str, ...]] = {
     "classical": ("joint.views=classical", "joint.mixing=none"),
-    "rotation": ("joint.rotation=true", "joint.mixing=none"),
-    "dmixup": ("joint.rotation=false", "joint.mixing=dmixup"),
-    "both": ("joint.rotation=true", "joint.mixing=dmixup"),
-    "fmixup": ("joint.rotation=true", "joint.mixing=fmixup"),
-    "image": ("joint.rotation=true", "joint.mixing=image"),
+    "rotation": ("joint.views=generated", "joint.rotation=true", "joint.mixing=none"),
+    "dmixup": ("joint.views=generated", "joint.rotation=false", "joint.mixing=dmixup"),
+    "both": ("joint.views=generated", "joint.rotation=true", "joint.mixing=dmixup"),
+    "fmixup": ("joint.views=generated", "joint.rotation=true", "joint.mixing=fmixup"),
+    "image": ("joint.views=generated", "joint.rotation=true", "joint.mixing=image"),
+    "classical-image": ("joint.views=classical", "joint.mixing=image"),
+    "classical-rotation": ("joint.views=both", "joint.rotation=true", "joint.mixing=none"),
+    "classical-both": ("joint.views=both", "joint.rotation=true", "joint.mixing=dmixup"),
 }
 TITLES = {
     "classical": "classical augmentation only",
@@ -37,6 +41,9 @@ TITLES = {
     "both": "rotation and D-mixup",
     "fmixup": "rotation and F-mixup",
     "image": "rotation and image mixup",
+    "classical-image": "classical augmentation and image mixup",
+    "classical-rotation": "classical augmentation and rotation",
+    "classical-both": "classical augmentation, rotation and D-mixup",
 }
 Results = dict[str, dict[int, dict[str, float]]]
 

@@ -42,6 +42,7 @@ def tiny_generator() -> GeneratorConfig:
         rotation_from_epoch=7,
         adversarial_from_epoch=10,
         weights=_TINY_GENERATION,
+        lr_schedule="linear",
         optim=_TINY_GENERATOR_OPTIM,
         pictures_every=4,
     )
@@ -88,6 +89,7 @@ def small_generator() -> GeneratorConfig:
         num_epochs=30,
         adversarial_from_epoch=10,
         weights=_TINY_GENERATION,
+        lr_schedule="linear",
         optim=_TINY_GENERATOR_OPTIM.model_copy(update={"lr": 1e-3}),
     )
 

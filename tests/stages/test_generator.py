@@ -9,8 +9,9 @@ from infra.compute.local import LocalCompute
 from infra.tracking.silent import SilentTracker
 from reid_core.errors import UserError
 from reid_core.models.weights import load_discriminator, load_generator
-from stages.generator import GeneratorConfig, run
+from stages.generator import GeneratorConfig, learning_rate, run
 from stages.resuming import CheckpointConfig
+from stages.training import GeneratorOptimConfig
 from tests.stages.interruption import KilledError, MortalCompute, stopped_within_an_epoch
 from tests.stages.small_configs import GENERATOR
 
@@ -62,3 +63,11 @@ def test_defaults_are_the_published_ones() -> None:
     assert (config.num_epochs, config.batch_size, config.num_parts, config.mixing_alpha) == (40, 16, 4, 0.6)
     assert (config.optim.lr, config.optim.beta1, config.optim.weight_decay) == (1e-4, 0.0, 5e-4)
     assert config.weights.by_term()["image_cycle"] == 5
+
+
+def test_the_learning_rate_is_constant_as_published_or_falls_over_the_second_half() -> None:
+    config = GeneratorConfig(optim=GeneratorOptimConfig(lr=1e-3))
+    assert learning_rate(config, 0.0) == learning_rate(config, 1.0) == 1e-3
+    falling = config.model_copy(update={"lr_schedule": "linear"})
+    rates = [learning_rate(falling, done) for done in (0.0, 0.5, 0.75, 1.0)]
+    assert rates == pytest.approx([1e-3, 1e-3, 5e-4, 2e-5])
