@@ -57,6 +57,7 @@ def main() -> None:
         _command(config, loud, arguments.executor, "joint"),
         kills=arguments.kills,
         longest=arguments.longest,
+        home=loud,
         draws=random.Random(arguments.seed),
     )
     same = {name: _weights(quiet, name) == _weights(loud, name) for name in (*STAGES,)}
@@ -65,19 +66,21 @@ def main() -> None:
         raise SystemExit("the weights of the disturbed run are others")
 
 
-def disturb(command: list[str], *, kills: int, longest: float, draws: random.Random) -> dict[str, object]:
+def disturb(command: list[str], *, kills: int, longest: float, home: Path, draws: random.Random) -> dict[str, object]:
     """Give a command until it ends by itself, and kill it or one of its training processes at random moments.
 
     Args:
         command: To run.
         kills: How often to kill.
         longest: Seconds to the next kill at most.
+        home: Where the command works.
         draws: Source of randomness.
 
     Returns:
-        How often what was killed, how often the command was given, and the seconds it all took.
+        How often what was killed and in which stage, how often the command was given, and the seconds it all took.
     """
     killed = {"driver": 0, "rank": 0}
+    during = dict.fromkeys(("before", *STAGES), 0)
     given, start = 0, time.monotonic()
     process: subprocess.Popen[bytes] | None = None
     while sum(killed.values()) < kills:
@@ -86,19 +89,26 @@ def disturb(command: list[str], *, kills: int, longest: float, draws: random.Ran
                 break  # it ended before all kills were spent: more epochs are needed
             process, given = _start(command), given + 1
         time.sleep(draws.uniform(0.1, 1.0) * longest)
-        ranks = _ranks(process)
+        ranks, stage = _ranks(process), _at_work(home)
         if ranks and draws.random() < 0.5:
             os.kill(draws.choice(ranks), signal.SIGKILL)
             killed["rank"] += 1
+            during[stage] += 1
         elif process.poll() is None:
             process.kill()
             process.wait()
             killed["driver"] += 1
+            during[stage] += 1
     while process is None or process.wait() != 0:
         if given > kills + 20:
             raise SystemExit("the command does not end by itself")
         process, given = _start(command), given + 1
-    return {"killed": killed, "commands_given": given, "seconds": round(time.monotonic() - start)}
+    return {
+        "killed": killed,
+        "during": during,
+        "commands_given": given,
+        "seconds": round(time.monotonic() - start),
+    }
 
 
 def _command(config: Path, home: Path, executor: str, last: str) -> list[str]:
@@ -121,6 +131,12 @@ def _ranks(process: subprocess.Popen[bytes]) -> list[int]:
         return [child.pid for child in children if child.cpu_times().user > 2.0]
     except psutil.Error:
         return []
+
+
+def _at_work(home: Path) -> str:
+    """Return the last stage that was begun and is not stored yet; ``before`` where there is none."""
+    begun = [stage for stage in STAGES if any((home / "work").glob(f"{stage}-*"))]
+    return begun[-1] if begun else "before"
 
 
 def _weights(home: Path, stage: str) -> list[bytes]:

@@ -1,131 +1,159 @@
-"""Images a second of the joint step, beside a plain transcription of the method, in one run.
+r"""Images a second of the joint step, beside a plain transcription of the method, in one run.
 
-    .venv/bin/python benchmarks/training.py                                    the tiny preset's networks
-    .venv/bin/python benchmarks/training.py --arch resnet50 --height 256 --width 128 --channels 128
+    .venv/bin/python -m benchmarks.training                                         the tiny preset's networks
+    .venv/bin/python -m benchmarks.training --arch resnet50 --height 256 --width 128 --channels 128 \
+        --precision bfloat16 --channels-last --compile --peak-tflops 989
 
-The plain way is the method written down as its equations stand: each network is called once for each kind of image, in
-full precision, and the discriminator looks at each kind by itself. Ours calls a network once for all images that it can
-see together. Batching kinds of images changes what the encoder's batch norm averages over: ``together`` is a setting
-(``joint.contrast.encode_together``); everything else gives the same numbers up to rounding. Both ways take turns, and
-the medians of their iterations are compared, so that a busy machine disturbs both alike.
+The plain way (``plain_training.py``) calls each network once for each kind of image. Ours calls a network once for all
+images that it can see together; which images pass the encoder as one batch is a setting
+(``joint.contrast.encoder_passes``), because it decides batch statistics. ``by_kind`` gives the numbers of the plain way
+up to rounding. Each further option is a way of its own, on top of ``by_kind``; the last way has all of them, and one
+pass of the encoder. All ways take turns, and the medians of their iterations are compared, so that a busy machine
+disturbs all of them alike.
 """
 
 import argparse
 import json
 import resource
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
-from reid_core.learning.batch_statistics import BatchNormGroups, running_statistics_kept
+from benchmarks.plain_training import TEMPERATURE, plain_step
+from reid_core.learning.batch_statistics import BatchNormGroups
 from reid_core.learning.clock import Clock
-from reid_core.learning.contrast import Draws, Pool, draw_rows
-from reid_core.learning.generation import GenerationBatch, parameters_fixed
+from reid_core.learning.contrast import Pool, draw_rows
+from reid_core.learning.generation import GenerationBatch
 from reid_core.learning.generator_step import GenerationSettings, Networks, Optimisers
-from reid_core.learning.joint_step import ContrastSettings, JointBatch, joint_step
+from reid_core.learning.joint_step import ContrastSettings, EncoderPasses, JointBatch, joint_step
 from reid_core.learning.mixing import draw_mixture
 from reid_core.learning.prototypes import cluster_means
 from reid_core.models.discriminator import Discriminator
 from reid_core.models.generator import Generator
-from reid_core.models.identity import IdentityEncoder, part_appearance
+from reid_core.models.identity import IdentityEncoder
 from reid_core.models.initial import initialised
+from reid_core.models.speed import speed_up
 
-TEMPERATURE = 0.04
-WEIGHTS = {
+GENERATION = {
     "image_reconstruction": 5.0,
     "image_cycle": 5.0,
     "feature_reconstruction": 5.0,
     "feature_cycle": 5.0,
     "adversarial": 1.0,
 }
+CONTRAST = {"rotation_contrast": 1.0, "mixing_contrast": 1.0}
 
 
-def plain_step(networks: Networks, optimisers: Optimisers, batch: JointBatch) -> None:
-    """Update all three networks, one call a network and kind of image."""
-    encoder, generator, judge = networks.encoder, networks.generator, networks.discriminator
-    source, pool, draws = batch.generation, batch.pool, batch.draws
-    x, mixture = source.images, source.mixture
-    encoded = encoder(x)
-    features, parts = F.normalize(encoded.embedding, dim=1), part_appearance(encoded.feature_map, generator.num_parts)
+@dataclass(frozen=True)
+class Way:
+    """One way of computing a step; None as passes is the plain way."""
 
-    x_rec = generator(source.guidance, parts)
-    x_rot = generator(source.turned, parts)
-    with running_statistics_kept(encoder):
-        parts_rec = part_appearance(encoder(x_rec).feature_map, generator.num_parts)
-        parts_rot = part_appearance(encoder(x_rot).feature_map, generator.num_parts)
-        x_cyc = generator(source.guidance, parts_rot)
-        parts_cyc = part_appearance(encoder(x_cyc).feature_map, generator.num_parts)
-        share = mixture.ratio.view(-1, 1, 1)
-        x_mix = generator(source.guidance, share * parts + (1 - share) * parts[mixture.partner])
-        seen_rot = F.normalize(encoder(x_rot).embedding, dim=1)
-        seen_mix = F.normalize(encoder(x_mix).embedding, dim=1)
-    kinds = (x_rec, x_rot, x_cyc, x_mix)
-
-    real = x.clone().requires_grad_()
-    scores = judge(real)
-    loss_judge = sum_of(lambda score: (score - 1).square().mean(), scores)
-    for fake in kinds:
-        loss_judge = loss_judge + sum_of(lambda score: score.square().mean(), judge(fake.detach())) / len(kinds)
-    slope = torch.autograd.grad(sum_of(lambda score: score.mean(dim=(1, 2, 3)).sum(), scores), real, create_graph=True)
-    loss_judge = loss_judge + 0.01 * slope[0].square().sum(dim=(1, 2, 3)).mean()
-    optimisers.discriminator.zero_grad(set_to_none=True)
-    loss_judge.backward()  # type: ignore[no-untyped-call]
-    optimisers.discriminator.step()
-
-    known = parts.detach()
-    scale = known.abs().mean()
-    loss = 5 * ((x_rec - x).abs().mean() + (x_cyc - x).abs().mean())
-    loss = loss + 5 * ((parts_rec - known).abs().mean() + (parts_cyc - known).abs().mean()) / scale
-    with parameters_fixed(judge):
-        for fake in kinds:
-            loss = loss + sum_of(lambda score: (score - 1).square().mean(), judge(fake)) / len(kinds)
-    own = pool.labels[batch.rows]
-    for query, positive in ((seen_rot, batch.rows), (seen_rot, draws.positive), (features, draws.positive)):
-        loss = loss + _nce(query, pool.rows, positive, draws).mean()
-    logits = features @ pool.prototypes.T / TEMPERATURE
-    mixed = seen_mix @ pool.prototypes.T / TEMPERATURE
-    first = F.cross_entropy(mixed, own, reduction="none")
-    second = F.cross_entropy(mixed, own[mixture.partner], reduction="none")
-    loss = loss + F.cross_entropy(logits, own) + (mixture.ratio * first + (1 - mixture.ratio) * second).mean()
-
-    assert optimisers.encoder is not None
-    for optimiser in (optimisers.encoder, optimisers.generator):
-        optimiser.zero_grad(set_to_none=True)
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(generator.parameters(), 5.0)
-    optimisers.encoder.step()
-    optimisers.generator.step()
+    passes: EncoderPasses | None
+    dtype: torch.dtype | None = None
+    channels_last: bool = False
+    compiled: bool = False
 
 
-def sum_of(measure: Callable[[Tensor], Tensor], scores: tuple[Tensor, ...]) -> Tensor:
-    """Return the sum of a measure over the scales of a discriminator."""
-    return torch.stack([measure(score) for score in scores]).sum()
-
-
-def _nce(query: Tensor, rows: Tensor, positive: Tensor, draws: Draws) -> Tensor:
-    similarity = query @ rows.T / TEMPERATURE
-    hit = similarity.gather(1, positive[:, None])
-    missed = similarity.masked_fill(~draws.negatives, float("-inf"))
-    return torch.cat([hit, missed], dim=1).logsumexp(dim=1) - hit.squeeze(1)
-
-
-def ours_step(networks: Networks, optimisers: Optimisers, batch: JointBatch, clock: Clock, *, together: bool) -> None:
-    """Update all three networks as joint training does."""
-    joint_step(
+def ours_step(
+    networks: Networks, optimisers: Optimisers, batch: JointBatch, clock: Clock, passes: EncoderPasses
+) -> float:
+    """Update all three networks as joint training does; return the loss of encoder and generator."""
+    result = joint_step(
         networks,
         optimisers,
         batch,
-        GenerationSettings(rotation=True, mixing="dmixup", weights=WEIGHTS, r1_weight=0.01, clip_norm=5.0),
-        ContrastSettings({"rotation_contrast": 1.0, "mixing_contrast": 1.0}, TEMPERATURE, False, True, together),
+        GenerationSettings(rotation=True, mixing="dmixup", weights=GENERATION, r1_weight=0.01, clip_norm=5.0),
+        ContrastSettings(CONTRAST, TEMPERATURE, False, True, passes),
         train_generator=True,
         discriminate=True,
         groups=BatchNormGroups(networks.encoder, len(batch.rows), 0),
         clock=clock,
     )
+    return sum(weight * float(result.step.terms[name]) for name, weight in (GENERATION | CONTRAST).items())
+
+
+def ways_of(arguments: argparse.Namespace) -> dict[str, Way]:
+    """Return the ways to compare, the plain one first."""
+    ways = {
+        "plain": Way(None),
+        "by_loss": Way("by_loss"),
+        "by_kind": Way("by_kind"),
+        "together": Way("together"),
+    }
+    dtype = torch.bfloat16 if arguments.precision == "bfloat16" else None
+    if dtype:
+        ways["by_kind, bfloat16"] = Way("by_kind", dtype)
+    if arguments.channels_last:
+        ways["by_kind, channels last"] = Way("by_kind", channels_last=True)
+    if arguments.compile:
+        ways["by_kind, compiled"] = Way("by_kind", compiled=True)
+    if dtype or arguments.channels_last or arguments.compile:
+        ways["all"] = Way("together", dtype, arguments.channels_last, arguments.compile)
+    return ways
+
+
+class Runner:
+    """Networks of one way, their step, and what was measured of it."""
+
+    def __init__(self, way: Way, arguments: argparse.Namespace, device: torch.device) -> None:
+        self._networks, self._optimisers = build(arguments, device)
+        every = (self._networks.encoder, self._networks.generator, self._networks.discriminator)
+        speed_up(every, dtype=way.dtype, channels_last=way.channels_last, compiled=way.compiled)
+        self._batch = draw_batch(arguments, self._networks.encoder.embedding_dim, device)
+        self._way = way
+        self.clock = Clock()
+        self.seconds: list[float] = []
+        self.first_loss = 0.0
+
+    def step(self) -> float:
+        """Make one step, and return its loss."""
+        if self._way.passes is None:
+            return plain_step(self._networks, self._optimisers, self._batch)
+        return ours_step(self._networks, self._optimisers, self._batch, self.clock, self._way.passes)
+
+    def timed_step(self) -> None:
+        """Make one step and remember how long it took; its loss is read, so that a GPU has finished."""
+        start = time.perf_counter()
+        self.step()
+        self.seconds.append(time.perf_counter() - start)
+
+
+class _NoModules:
+    """Takes the place of torch's tracker of modules, which a gradient within a forward pass (R1) confuses."""
+
+    parents = frozenset({"Global"})
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+
+def flops_of(step: Callable[[], object]) -> float:
+    """Return the floating-point operations of convolutions and matrix products in a step, backward pass included."""
+    counter = FlopCounterMode(display=False)
+    counter.mod_tracker = _NoModules()  # type: ignore[assignment]
+    with counter:
+        step()
+    return float(counter.get_total_flops())
+
+
+def matmul_rate(device: torch.device) -> float:
+    """Return the float32 operations a second that a large matrix product reaches here."""
+    left = torch.rand(1024, 1024, device=device)
+    best = float("inf")
+    for _ in range(20):
+        start = time.perf_counter()
+        float((left @ left)[0, 0])
+        best = min(best, time.perf_counter() - start)
+    return 2 * 1024**3 / best
 
 
 def build(arguments: argparse.Namespace, device: torch.device) -> tuple[Networks, Optimisers]:
@@ -163,8 +191,53 @@ def draw_batch(arguments: argparse.Namespace, dim: int, device: torch.device) ->
     return JointBatch(GenerationBatch(images, still, turned, has_mesh, mixture), None, index, pool, drawn)
 
 
+def peak_memory_gb(name: str) -> float:
+    """Return the peak memory of one way, measured in a process of its own."""
+    again = [argument for argument in sys.argv[1:] if argument != "--memory"]
+    command = [sys.executable, "-m", "benchmarks.training", *again, "--only", name]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return round(float(done.stdout), 2)
+
+
+def measure(arguments: argparse.Namespace, device: torch.device) -> dict[str, Any]:
+    """Time all ways in turn."""
+    ways = ways_of(arguments)
+    runners = {name: Runner(way, arguments, device) for name, way in ways.items()}
+    for runner in runners.values():
+        runner.first_loss = runner.step()
+    flops = {name: 0.0 if ways[name].compiled else flops_of(runner.step) for name, runner in runners.items()}
+    for name in (name for name, way in ways.items() if way.compiled):
+        flops[name] = flops["by_kind" if ways[name].passes == "by_kind" else "together"]  # compiling hides them
+    for _ in range(arguments.iterations):
+        for runner in runners.values():
+            runner.timed_step()
+    peak = arguments.peak_tflops * 1e12 or matmul_rate(device)
+    table = {}
+    for name, runner in runners.items():
+        median = statistics.median(runner.seconds)
+        plain = runners["plain"]
+        table[name] = {
+            "images_per_second": round(arguments.batch_size / median, 2),
+            "faster_than_plain": round(statistics.median(plain.seconds) / median, 2),
+            "first_loss_differs_by": float(f"{abs(runner.first_loss / plain.first_loss - 1):.1e}"),
+            "gflop_per_image": round(flops[name] / arguments.batch_size / 1e9, 2),
+            "utilisation": round(flops[name] / median / peak, 3),
+            "seconds_by_part": {
+                part: round(spent / (arguments.iterations + 2), 4) for part, spent in runner.clock.seconds.items()
+            },
+        }
+        if arguments.memory:
+            table[name]["peak_memory_gb"] = peak_memory_gb(name)
+    return {
+        "ways": table,
+        "peak_tflops": round(peak / 1e12, 3),
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
+        "threads": torch.get_num_threads(),
+    }
+
+
 def main() -> None:
-    """Time all ways in turn and print the medians as JSON."""
+    """Print the comparison as JSON, or the peak memory of one way in GB."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--arch", default="resnet10")
     parser.add_argument("--height", type=int, default=64)
@@ -175,44 +248,24 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--iterations", type=int, default=12)
     parser.add_argument("--threads", type=int, default=0, help="of torch; 0 leaves them as they are")
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--channels-last", action="store_true")
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--memory", action="store_true", help="also the peak memory of each way, in its own process")
+    parser.add_argument("--peak-tflops", type=float, default=0, help="of the device; 0 measures a matrix product")
+    parser.add_argument("--only", default="", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    clocks = {"ours": Clock(), "ours, together": Clock()}
-    made = {name: build(arguments, device) for name in ("plain", *clocks)}
-    batch = draw_batch(arguments, made["plain"][0].encoder.embedding_dim, device)
-    ways: dict[str, Callable[[], None]] = {
-        "plain": lambda: plain_step(*made["plain"], batch),
-        "ours": lambda: ours_step(*made["ours"], batch, clocks["ours"], together=False),
-        "ours, together": lambda: ours_step(*made["ours, together"], batch, clocks["ours, together"], together=True),
-    }
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for iteration in range(arguments.iterations + 2):
-        for name, step in ways.items():
-            start = time.perf_counter()
-            step()
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-            if iteration >= 2:  # the first ones choose kernels and fill caches
-                seconds[name].append(time.perf_counter() - start)
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
-    print(
-        json.dumps(
-            {
-                "images_per_second": {name: round(arguments.batch_size / m, 2) for name, m in medians.items()},
-                "faster_than_plain": {name: round(medians["plain"] / m, 2) for name, m in medians.items()},
-                "seconds_by_part": {
-                    name: {part: round(spent / (arguments.iterations + 2), 4) for part, spent in clock.seconds.items()}
-                    for name, clock in clocks.items()
-                },
-                "peak_memory_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 2),
-                "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
-                "threads": torch.get_num_threads(),
-            },
-            indent=1,
-        )
-    )
+    if not arguments.only:
+        print(json.dumps(measure(arguments, device), indent=1))
+        return
+    runner = Runner(ways_of(arguments)[arguments.only], arguments, device)
+    for _ in range(3):
+        runner.step()
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print((torch.cuda.max_memory_allocated() if device.type == "cuda" else used) / 1e9)
 
 
 if __name__ == "__main__":

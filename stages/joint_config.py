@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from reid_core.learning.joint_step import EncoderPasses
 from stages.clustering import ClusterConfig
 from stages.hardware import HardwareConfig
 from stages.identity_config import AugmentConfig
@@ -22,8 +23,10 @@ class ContrastConfig(StageConfig):
     memory_momentum: float = Field(0.2, ge=0, lt=1, description="Share of a row that stays at an update (published).")
     swap_background: bool = Field(False, description="Put turned people before other backgrounds (ours).")
     trains_generator: bool = Field(True, description="Whether contrast also trains S and G through its images.")
-    encode_together: bool = Field(
-        False, description="One pass of the encoder over all generated images: faster, other batch statistics (ours)."
+    encoder_passes: EncoderPasses = Field(
+        "by_loss",
+        description="Generated images that pass the encoder as one batch: by_loss, by_kind (each kind once, by itself: "
+        "as published, less work) or together (one pass); other batch statistics (ours).",
     )
 
     def weights_by_term(self) -> dict[str, float]:

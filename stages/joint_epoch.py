@@ -166,7 +166,7 @@ def _settings(config: JointConfig) -> tuple[GenerationSettings, ContrastSettings
         temperature=config.contrast.temperature,
         swap_background=config.contrast.swap_background,
         trains_generator=config.contrast.trains_generator,
-        encode_together=config.contrast.encode_together,
+        encoder_passes=config.contrast.encoder_passes,
     )
     return how, contrast
 

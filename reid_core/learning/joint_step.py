@@ -5,7 +5,7 @@ Letters: B images, V views, H x W pixels, D embedding.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +25,8 @@ from reid_core.learning.update import Trained, update
 from reid_core.losses.objective import weighted_sum
 from reid_core.models.identity import Encoded, part_appearance
 
+EncoderPasses = Literal["by_loss", "by_kind", "together"]
+
 
 @dataclass(frozen=True)
 class ContrastSettings:
@@ -35,15 +37,17 @@ class ContrastSettings:
         temperature: Softmax temperature.
         swap_background: Whether turned people are put in front of other images' backgrounds.
         trains_generator: Whether contrast also trains S and G, through the generated images.
-        encode_together: Whether the encoder sees reconstructions, rotations and mixes in one pass: fewer passes, other
-            batch statistics. Turned people are encoded again where they were put before other backgrounds.
+        encoder_passes: Which generated images pass the encoder as one batch: those of one loss, so that rotations pass
+            twice; those of one kind, once for both losses, as the equations stand; or all of them together. The
+            choice decides batch statistics. Where contrast looks at other images than generation does (other
+            backgrounds, classical views, or no gradient to the generator), they pass by loss.
     """
 
     weights: dict[str, float]
     temperature: float
     swap_background: bool
     trains_generator: bool
-    encode_together: bool = False
+    encoder_passes: EncoderPasses = "by_loss"
 
 
 class JointBatch(NamedTuple):
@@ -131,15 +135,14 @@ def joint_step(
     if train_generator:
         with clock.part("generator"):
             views = generate_views(generator, batch.generation, parts, rotation=how.rotation, mixing=how.mixing)
-            first = [views.reconstruction, views.rotation]
-            if _together(batch, views, contrast):
-                mixed = [] if views.mix is None else [views.mix]
-                kinds = (everyone, views.rotated, everyone)[: 2 + len(mixed)]
-                every = encode(torch.cat([*first, *mixed]), kinds)
-                embeddings = every.embedding[len(images) :]
-                seen = part_appearance(every.feature_map[: len(images) + len(views.rotated)], generator.num_parts)
+            if _serves_both(batch, views, contrast):
+                passed = _encode_kinds(encode, views, together=contrast.encoder_passes == "together")
+                embeddings = torch.cat([encoded.embedding for encoded in passed])[len(images) :]
+                parts_of_passes = [part_appearance(each.feature_map, generator.num_parts) for each in passed]
+                seen = torch.cat(parts_of_passes)[: len(images) + len(views.rotated)]
             else:
-                seen = appearance(torch.cat(first), (everyone, views.rotated))
+                first = torch.cat([views.reconstruction, views.rotation])
+                seen = appearance(first, (everyone, views.rotated))
             made = measure(generator, appearance, batch.generation, parts, views, seen)
             terms |= made.terms
         if discriminate:
@@ -201,10 +204,27 @@ def _contrast(
     return terms
 
 
-def _together(batch: JointBatch, views: Views, contrast: ContrastSettings) -> bool:
-    """Tell whether contrast looks at the very images that the generator is measured by."""
+def _serves_both(batch: JointBatch, views: Views, contrast: ContrastSettings) -> bool:
+    """Tell whether one pass of the encoder serves generation and contrast: both look at the same images."""
     changed = contrast.swap_background or not contrast.trains_generator or batch.classical is not None
-    return contrast.encode_together and not changed and (views.any_rotated or views.mix is not None)
+    return contrast.encoder_passes != "by_loss" and not changed and (views.any_rotated or views.mix is not None)
+
+
+def _encode_kinds(
+    encode: Callable[[Tensor, tuple[Tensor, ...]], Encoded], views: Views, *, together: bool
+) -> list[Encoded]:
+    """Encode reconstructions, rotations and mixes in this order, in one pass or in one for each kind."""
+    everyone = torch.arange(len(views.reconstruction), device=views.reconstruction.device)
+    kinds = [(views.reconstruction, everyone)]
+    if views.any_rotated:
+        kinds.append((views.rotation, views.rotated))
+    if views.mix is not None:
+        kinds.append((views.mix, everyone))
+    # A single image has no batch statistics of its own.
+    if together or (views.any_rotated and count_over_ranks(len(views.rotated), everyone.device) == 1):
+        images, sources = zip(*kinds, strict=True)
+        return [encode(torch.cat(images), sources)]
+    return [encode(images, (source,)) for images, source in kinds]
 
 
 def _views(batch: JointBatch, views: Views | None, contrast: ContrastSettings) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ from reid_core.learning.batch_statistics import BatchNormGroups
 from reid_core.learning.clock import Clock
 from reid_core.learning.contrast import Pool, draw_rows
 from reid_core.learning.generator_step import GenerationSettings, Optimisers
-from reid_core.learning.joint_step import ContrastSettings, JointBatch, JointResult, joint_step
+from reid_core.learning.joint_step import ContrastSettings, EncoderPasses, JointBatch, JointResult, joint_step
 from reid_core.learning.memory import FeatureMemory
 from reid_core.learning.prototypes import cluster_means
 from reid_core.losses.reconstruction import appearance_distance
@@ -22,7 +22,7 @@ def _still(network: torch.nn.Module) -> torch.optim.Optimizer:
     return torch.optim.SGD(network.parameters(), lr=0.0)
 
 
-def _step(weights: dict[str, float], contrast: dict[str, float], *, together: bool = False) -> JointResult:
+def _step(weights: dict[str, float], contrast: dict[str, float], *, passes: EncoderPasses = "by_loss") -> JointResult:
     """Make one step that changes nothing, so that only its gradients tell what would have been learned."""
     generator = torch.Generator().manual_seed(5)
     networks = small_networks()
@@ -42,7 +42,7 @@ def _step(weights: dict[str, float], contrast: dict[str, float], *, together: bo
             draw_rows(pool, index, num_negatives=9, generator=generator),
         ),
         GenerationSettings(rotation=True, mixing="dmixup", weights=weights, r1_weight=0.01, clip_norm=5.0),
-        ContrastSettings(contrast, 0.1, False, True, together),
+        ContrastSettings(contrast, 0.1, False, True, passes),
         train_generator=True,
         discriminate=True,
         groups=BatchNormGroups(networks.encoder, 4, 0),
@@ -108,7 +108,7 @@ def test_the_memory_changes_by_its_update_alone() -> None:
 
 def test_encoding_together_changes_batch_statistics_and_nothing_else_is_missing() -> None:
     contrast = {"rotation_contrast": 1.0, "mixing_contrast": 1.0}
-    apart, together = _step(WEIGHTS, contrast).step, _step(WEIGHTS, contrast, together=True).step
+    apart, together = _step(WEIGHTS, contrast).step, _step(WEIGHTS, contrast, passes="together").step
     assert apart.terms.keys() == together.terms.keys()
     same = ("image_reconstruction", "discriminator", "r1")  # made before the encoder looks at generated images
     for name in same:

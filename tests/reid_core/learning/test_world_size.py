@@ -24,7 +24,7 @@ from reid_core.learning.distributed import gather_batch, own_slice, synchronise_
 from reid_core.learning.generation import GenerationBatch
 from reid_core.learning.generator_step import Networks, Optimisers, generator_step
 from reid_core.learning.identity_step import CameraContrast, identity_step
-from reid_core.learning.joint_step import ContrastSettings, JointBatch, joint_step
+from reid_core.learning.joint_step import ContrastSettings, EncoderPasses, JointBatch, joint_step
 from reid_core.learning.memory import FeatureMemory
 from reid_core.learning.mixing import MixingKind, draw_mixture
 from reid_core.learning.prototypes import MomentumPrototypes, cluster_means
@@ -123,7 +123,7 @@ def _joint(
     steps: int,
     mixing: MixingKind = "dmixup",
     *,
-    together: bool = False,
+    passes: EncoderPasses = "by_loss",
     eps: float = 1e-8,
     disturbance: float = 0.0,
 ) -> dict[str, Tensor]:
@@ -136,9 +136,9 @@ def _joint(
     contrast = ContrastSettings(
         {"rotation_contrast": 1.0, "mixing_contrast": 1.0},
         temperature=0.1,
-        swap_background=not together,
+        swap_background=passes == "by_loss",
         trains_generator=True,
-        encode_together=together,
+        encoder_passes=passes,
     )
     for network in (networks.encoder, networks.generator, networks.discriminator):
         network.train()
@@ -179,7 +179,8 @@ CASES: dict[str, Any] = {
     "identity in groups of two": lambda: _identity(2, FEW),
     "generator": lambda: _generator(SOME),
     "joint": lambda: _joint(0, SOME),
-    "joint in groups of two, encoded together": lambda: _joint(2, FEW, together=True),
+    "joint in groups of two, encoded together": lambda: _joint(2, FEW, passes="together"),
+    "joint, each kind encoded once": lambda: _joint(0, SOME, passes="by_kind"),
     "joint with fmixup": lambda: _joint(0, 1, "fmixup"),
     "joint with image mixup": lambda: _joint(0, 1, "image"),
 }
