@@ -20,6 +20,7 @@ from stages.stage import Stage, StageConfig
 _MAX_FILE_BYTES = 1_000_000
 # No setting is longer, and MLflow takes no longer one.
 _MAX_VALUE_LENGTH = 6000
+_SHOWN_OF_KEY = 100
 
 Sections = dict[str, dict[str, Any]]
 
@@ -57,10 +58,7 @@ def configure(
     configs = {name: _validated(name, classes[name], section, keys) for name, section in sections.items()}
     for key, text in flat(configs).items():
         if len(text) > _MAX_VALUE_LENGTH:
-            raise UserError(
-                f"a value of at most {_MAX_VALUE_LENGTH:,} characters is wanted for {key}, but {len(text):,} came; "
-                "shorten it, or name a file instead"
-            )
+            raise _too_long(key, len(text))
     return configs
 
 
@@ -68,10 +66,7 @@ def parse_override(text: str) -> tuple[str, Any]:
     """Split ``key=value``; the value is read as YAML, so that numbers, lists and ``null`` are what they look like."""
     key, sign, value = text.partition("=")
     if len(value) > _MAX_VALUE_LENGTH:
-        raise UserError(
-            f"a value of at most {_MAX_VALUE_LENGTH:,} characters is wanted for {key.strip()[:100]}, but "
-            f"{len(value):,} came; shorten it, or name a file instead"
-        )
+        raise _too_long(key.strip(), len(value))
     if not sign or not key.strip():
         raise UserError(f'an override looks like joint.num_epochs=3, but "{text}" came; see genvar pipeline --help')
     try:
@@ -82,12 +77,12 @@ def parse_override(text: str) -> tuple[str, Any]:
 
 def read_config_file(path: Path) -> dict[str, Any]:
     """Read a configuration file: YAML, JSON or TOML, by the end of its name."""
+    if path.is_file() and (size := path.stat().st_size) > _MAX_FILE_BYTES:
+        raise UserError(
+            f"the configuration file {path} may have up to {_MAX_FILE_BYTES:,} bytes, but has {size:,}; it holds "
+            "settings alone, so name data and weights by their paths"
+        )
     try:
-        if path.is_file() and (size := path.stat().st_size) > _MAX_FILE_BYTES:
-            raise UserError(
-                f"the configuration file {path} may have up to {_MAX_FILE_BYTES:,} bytes, but has {size:,}; it holds "
-                "settings alone, so name data and weights by their paths"
-            )
         text = path.read_text()
         if path.suffix == ".toml":
             content: Any = _read_toml(text)
@@ -104,7 +99,28 @@ def read_config_file(path: Path) -> dict[str, Any]:
         return {}
     if not isinstance(content, dict):
         raise UserError(f"the configuration file {path} should hold a section a stage, but holds {type(content)}")
+    _refuse_long("", content)
     return content
+
+
+def _refuse_long(key: str, value: Any) -> None:
+    """Refuse names and values that no setting has, before a message repeats them."""
+    if isinstance(value, dict):
+        for name, below in value.items():
+            _refuse_long(f"{key}.{name}".removeprefix("."), below)
+    elif isinstance(value, list):
+        for below in value:
+            _refuse_long(key, below)
+    for text in (key, value):
+        if isinstance(text, str) and len(text) > _MAX_VALUE_LENGTH:
+            raise _too_long(key, len(text))
+
+
+def _too_long(key: str, length: int) -> UserError:
+    return UserError(
+        f"a value of at most {_MAX_VALUE_LENGTH:,} characters is wanted for {key[:_SHOWN_OF_KEY]}, but {length:,} "
+        "came; shorten it, or name a file instead"
+    )
 
 
 def all_keys(classes: Mapping[str, type[BaseModel]]) -> list[str]:

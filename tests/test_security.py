@@ -64,6 +64,9 @@ def test_a_pickle_in_place_of_a_checkpoint_is_refused_and_not_executed(tmp_path:
     path.write_bytes(pickle.dumps({"state_dict": _Bomb(marker)}))
     with pytest.raises(UserError, match="cannot be read as tensors alone"):
         load_pretrained(IdentityEncoder("resnet10"), str(path))
+    with pytest.raises(UserError) as caught:
+        load_pretrained(IdentityEncoder("resnet10"), str(path))
+    assert "weights_only" not in str(caught.value)  # no advice to load it all the same
     torch.save({"state_dict": _Bomb(marker)}, path)
     with pytest.raises(UserError, match="cannot be read as tensors alone"):
         load_pretrained(IdentityEncoder("resnet10"), str(path))
@@ -76,8 +79,19 @@ def test_a_configuration_file_of_a_gigabyte_is_refused_unread(tmp_path: Path) ->
     path = tmp_path / "settings.yaml"
     with path.open("wb") as file:
         file.truncate(2**30)
-    with pytest.raises(UserError, match="may have up to 1,000,000 bytes, but has 1,073,741,824"):
+    with pytest.raises(UserError, match=r"^the configuration file \S+ may have up to 1,000,000 bytes, but has 1,073,"):
         read_config_file(path)
+
+
+@pytest.mark.parametrize(
+    "text", ["data:\n  dataset: {}", "data:\n  ? {}\n  : 1", "joint:\n  angles: [{}]", "? {}\n: 1"], ids=range(4)
+)
+def test_a_long_value_in_a_configuration_file_is_refused_and_not_repeated(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text(text.format('"' + "x" * 20_000 + '"'))
+    with pytest.raises(UserError, match=r"at most 6,000 characters is wanted for .*, but 20,\d\d\d came") as caught:
+        read_config_file(path)
+    assert len(str(caught.value)) < 300
 
 
 def test_a_long_value_on_the_command_line_is_refused_unparsed() -> None:

@@ -3,6 +3,7 @@
 import json
 import pickle
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -162,8 +163,16 @@ def read_foreign_state(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return dict(load_file(path))
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, SafetensorError, ValueError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on the kind of pickle
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        # Torch's own words advise to load it all the same.
+        raise UserError(
+            f"the checkpoint {path} cannot be read as tensors alone: it holds Python objects, which could execute "
+            "anything; save it again as a plain state dict"
+        ) from error
+    except (OSError, RuntimeError, EOFError, SafetensorError, ValueError) as error:
         raise UserError(
             f"the checkpoint {path} cannot be read as tensors alone ({str(error).splitlines()[0]}); "
             "save it again as a plain state dict"
