@@ -11,13 +11,15 @@ from typing import Any
 
 from ray.cluster_utils import Cluster
 
-# So that a lost node is noticed within a second and not within fifteen.
+# So that a lost node is noticed within five seconds and not within fifteen; shorter, and a busy machine loses nodes
+# that are there.
 _WATCHFUL = {
-    "health_check_initial_delay_ms": 500,
-    "health_check_period_ms": 500,
-    "health_check_timeout_ms": 1000,
-    "health_check_failure_threshold": 3,
+    "health_check_initial_delay_ms": 5000,
+    "health_check_period_ms": 1000,
+    "health_check_timeout_ms": 2000,
+    "health_check_failure_threshold": 5,
 }
+_SECONDS_TO_JOIN = 120.0
 _STORE = 200 * 2**20
 
 
@@ -30,14 +32,15 @@ def main(folder: str, cpus: list[int]) -> None:
         head_node_args={**head, "_system_config": _WATCHFUL},
     )
     nodes: list[Any] = [cluster.head_node]
-    nodes += [cluster.add_node(num_cpus=count, object_store_memory=_STORE) for count in cpus[1:]]
-    cluster.wait_for_nodes()
+    nodes += [cluster.add_node(wait=False, num_cpus=count, object_store_memory=_STORE) for count in cpus[1:]]
+    cluster.wait_for_nodes(_SECONDS_TO_JOIN)
     try:
         _say(cluster, nodes)
         for line in sys.stdin:
             verb, number = line.split()
             if verb == "add":
-                nodes.append(cluster.add_node(num_cpus=int(number), object_store_memory=_STORE))
+                nodes.append(cluster.add_node(wait=False, num_cpus=int(number), object_store_memory=_STORE))
+                cluster.wait_for_nodes(_SECONDS_TO_JOIN)
             else:
                 cluster.remove_node(nodes[int(number)], allow_graceful=False)
             _say(cluster, nodes)

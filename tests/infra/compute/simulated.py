@@ -35,13 +35,14 @@ class SimulatedCluster:
         self.environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
         self.environment |= {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
         command = [sys.executable, "-m", "tests.infra.compute.cluster_host", str(folder), *map(str, cpus)]
+        errors = self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the cluster
         self._process = subprocess.Popen(
             command,
             cwd=ROOT,
             env=self.environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=errors,
             text=True,
         )
         self._raylets: list[int] = []
@@ -104,6 +105,7 @@ class SimulatedCluster:
             self._process.wait(30)
         self._process.kill()
         self._process.wait()
+        self._errors.close()
 
     def _say(self, line: str) -> None:
         assert self._process.stdin is not None
@@ -118,7 +120,8 @@ class SimulatedCluster:
                 told = json.loads(line)
                 self._raylets = self._raylets + told["raylets"][len(self._raylets) :]
                 return str(told["address"])
-        raise AssertionError("the simulated cluster ended")
+        self._errors.seek(0)
+        raise AssertionError(f"the simulated cluster ended: {self._errors.read()[-3000:]}")
 
 
 @contextlib.contextmanager
