@@ -56,9 +56,10 @@ def cluster_numbers(found: PseudoLabels, previous: np.ndarray | None = None) -> 
         previous: Labels of the clustering before, (N,), or None.
 
     Returns:
-        Counts; ``silhouette``; ``neighbour_recall`` where the search was approximate; and ``agreement_previous`` and
+        Counts; ``silhouette``; ``neighbour_recall`` where the search was approximate; ``agreement_previous`` and
         ``agreement_previous_nmi``, how far the labels are those of the clustering before: both rise as training
-        settles, without looking at any truth.
+        settles, without looking at any truth; and ``clustered_agreement``, the first of them times the share of images
+        that are in a cluster, so that leaving images out earns nothing.
     """
     sizes = np.bincount(found.labels[found.labels >= 0])
     numbers: dict[str, float] = {
@@ -73,7 +74,11 @@ def cluster_numbers(found: PseudoLabels, previous: np.ndarray | None = None) -> 
         numbers["neighbour_recall"] = found.recall
     if previous is not None:
         agreed = agreement_of_labels(found.labels, previous)
-        numbers |= {"agreement_previous": agreed.ari, "agreement_previous_nmi": agreed.nmi}
+        numbers |= {
+            "agreement_previous": agreed.ari,
+            "agreement_previous_nmi": agreed.nmi,
+            "clustered_agreement": agreed.ari * float((found.labels >= 0).mean()),
+        }
     return numbers
 
 

@@ -100,6 +100,11 @@ class RunStore:
         self.home, self.uri, self.experiment = home, uri, experiment
 
     @property
+    def experiment_id(self) -> str:
+        """How the store calls the experiment, which is created where there is none."""
+        return self._experiment_id
+
+    @property
     def is_remote(self) -> bool:
         """Whether the store is a server, which can go away and come back."""
         return self.uri.startswith(("http://", "https://"))

@@ -41,7 +41,7 @@ def tune(
     ] = None,
     objective: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(help="agreement, silhouette, cycle, or labelled-mAP.", show_default="by the searched settings"),
+        typer.Option(help="clustered-agreement, agreement, silhouette, cycle, or labelled-mAP.", show_default="by the searched settings"),
     ] = None,
     trials: Annotated[int, typer.Option(min=1, max=10_000, help="Trials in all.")] = 16,
     concurrency: Annotated[
@@ -75,7 +75,8 @@ def tune(
         from rich.console import Console
 
         from pipeline.command import Options
-        from pipeline.search.search import SearchOptions, run_search
+        from pipeline.search.prepare import SearchOptions
+        from pipeline.search.search import run_search
 
         pipeline = Options(
             overrides=tuple(settings or ()),

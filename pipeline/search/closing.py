@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from ray.tune import Callback
 from infra.tracking.store import RunStore
 from pipeline.search.trial import FAILED, PRUNED, RUNNING, TrialJob, close_trial, read_record, record_path
 from pipeline.workplace import write_whole
+
+_log = logging.getLogger(__name__)
 
 _DIED = "its process died: killed, out of memory, or a crash in native code"
 
@@ -32,6 +35,10 @@ class CloseTrials(Callback):
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Mark a trial as failed that died without saying why."""
         close_stopped(self._job, str(trial.trial_id), died=True)
+        record = read_record(record_path(self._job.folder, str(trial.trial_id)))
+        _log.warning(
+            "trial %s failed: %s", trial.trial_id, record.reason if record is not None else "before it could start"
+        )
 
 
 def close_stopped(job: TrialJob, trial_id: str, *, died: bool) -> None:

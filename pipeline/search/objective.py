@@ -30,6 +30,14 @@ class Objective:
 
 OBJECTIVES = (
     Objective(
+        "clustered-agreement",
+        "clustered_agreement",
+        "max",
+        ("joint", "identity"),
+        False,
+        "agreement times the share of images that are in a cluster",
+    ),
+    Objective(
         "agreement",
         "agreement_previous",
         "max",
@@ -72,11 +80,11 @@ def find_objective(name: str | None, searched: set[str]) -> Objective:
         searched: Stages whose settings vary.
 
     Returns:
-        For a search over the generator alone ``cycle``, else ``agreement``, when no name was given.
+        For a search over the generator alone ``cycle``, else ``clustered-agreement``, when no name was given.
     """
     known = {objective.name: objective for objective in OBJECTIVES}
     if name is None:
-        name = "cycle" if searched == {"generator"} else "agreement"
+        name = "cycle" if searched == {"generator"} else "clustered-agreement"
     if name not in known:
         raise UserError(f'--objective wants one of {", ".join(known)}, but got "{name}"')
     return known[name]

@@ -2,11 +2,13 @@
 
 import json
 import math
+import shlex
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from rich.console import Console
 from rich.table import Table
@@ -16,6 +18,9 @@ from pipeline.search.space import Dimension
 from pipeline.search.trial import DONE, TrialRecord, read_record
 
 _MAP = "monitor/mAP"
+_MOST_COMPARED = 100  # runs in one address
+_MOST_NOTED = 5
+_WIDEST = 10_000  # characters, to ask how wide a table would be
 
 
 def read_trials(folder: Path, objective: Objective) -> list[TrialRecord]:
@@ -36,21 +41,39 @@ def best_trial(trials: Sequence[TrialRecord]) -> TrialRecord | None:
 
 
 def show_trials(console: Console, trials: Sequence[TrialRecord], objective: Objective) -> None:
-    """Print the table of trials."""
-    marked = ", chosen on labels" if objective.uses_labels else ""
-    table = Table(title=f"Trials by {objective.name}{marked}: {objective.meaning}", title_justify="left")
-    shows_map = any(_MAP in trial.metrics for trial in trials) and not objective.uses_labels
-    keys = list(trials[0].values) if trials else []
-    for heading in ("trial", "", "epochs", objective.name, *(["mAP (not used)"] if shows_map else []), *keys):
-        table.add_column(heading, justify="left" if heading in ("trial", "") else "right")
-    for trial in trials:
-        logged = [_number(trial.metrics.get(_MAP))] if shows_map else []
-        values = (_number(trial.values[key]) for key in keys)
-        table.add_row(trial.trial_id, trial.status, str(trial.epochs), _number(trial.objective), *logged, *values)
+    """Print the table of trials, one column a setting where that fits, else all settings in one column."""
+    table = _table(trials, objective, by_setting=True)
+    if table.__rich_measure__(console, console.options.update(width=_WIDEST)).maximum > console.width:
+        table = _table(trials, objective, by_setting=False)
     console.print(table)
     for trial in trials:
         if trial.reason and trial.status != DONE:
             console.print(f"{trial.trial_id} {trial.status}: {trial.reason}", markup=False, highlight=False)
+
+
+def _table(trials: Sequence[TrialRecord], objective: Objective, *, by_setting: bool) -> Table:
+    marked = ", chosen on labels" if objective.uses_labels else ""
+    table = Table(title=f"Trials by {objective.name}{marked}: {objective.meaning}", title_justify="left")
+    shows_map = any(_MAP in trial.metrics for trial in trials) and not objective.uses_labels
+    keys = list(trials[0].values) if trials else []
+    for heading in ("trial", "", "epochs", objective.name, *(["mAP (not used)"] if shows_map else [])):
+        table.add_column(heading, justify="left" if heading in ("trial", "") else "right")
+    for heading in keys if by_setting else ["settings"]:
+        table.add_column(heading, justify="right" if by_setting else "left")
+    for trial in trials:
+        logged = [_number(trial.metrics.get(_MAP))] if shows_map else []
+        values = [_number(trial.values[key]) for key in keys]
+        if not by_setting:
+            names = _short_names(keys)
+            values = [", ".join(f"{name} {value}" for name, value in zip(names, values, strict=True))]
+        table.add_row(trial.trial_id, trial.status, str(trial.epochs), _number(trial.objective), *logged, *values)
+    return table
+
+
+def _short_names(keys: Sequence[str]) -> list[str]:
+    """Return the last part of every dotted name, or whole names where two end alike."""
+    last = [key.rpartition(".")[2] for key in keys]
+    return last if len(set(last)) == len(last) else list(keys)
 
 
 def rerun_command(best: TrialRecord, options: Sequence[str]) -> str:
@@ -63,10 +86,42 @@ def rerun_command(best: TrialRecord, options: Sequence[str]) -> str:
     Returns:
         A line for a shell.
     """
-    settings = [
-        f"{key}={json.dumps(value) if not isinstance(value, str) else value}" for key, value in best.values.items()
-    ]
+    settings = [shlex.quote(f"{key}={_setting(value)}") for key, value in best.values.items()]
     return " ".join(["genvar pipeline", *options, "--seeds 0,1,2", *settings])
+
+
+def comparison_page(trials: Sequence[TrialRecord], experiment_id: str) -> str:
+    """Return the address, within MLflow's pages, of the page that compares trials (the first hundred)."""
+    runs = json.dumps([trial.run_id for trial in trials[:_MOST_COMPARED]], separators=(",", ":"))
+    return f"#/compare-runs?runs={quote(runs)}&experiments={quote(json.dumps([experiment_id]))}"
+
+
+def note(trials: Sequence[TrialRecord], objective: Objective, page: str, command: str) -> str:
+    """Return what MLflow shows on the page of the search, as Markdown.
+
+    Args:
+        trials: The best at the top.
+        objective: Of the search.
+        page: Of ``comparison_page``.
+        command: Of ``rerun_command``; empty when no trial ran to the end.
+
+    Returns:
+        A link that compares the trials, the best five, and the command.
+    """
+    keys = list(trials[0].values) if trials else []
+    heading = ["trial", "status", objective.name, *keys]
+    rows = [
+        [trial.trial_id, trial.status, _number(trial.objective), *(_number(trial.values[key]) for key in keys)]
+        for trial in trials[:_MOST_NOTED]
+    ]
+    chosen = "**Chosen on labels**: results are not unsupervised.\n\n" if objective.uses_labels else ""
+    table = "\n".join("| " + " | ".join(cells) + " |" for cells in [heading, ["---"] * len(heading), *rows])
+    again = f"\n\nThe best settings as whole pipelines:\n\n```\n{command}\n```" if command else ""
+    return f"[Compare all trials]({page})\n\n{chosen}{table}{again}\n"
+
+
+def _setting(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def draw_trials(trials: Sequence[TrialRecord], space: Sequence[Dimension], objective: Objective, folder: Path) -> None:

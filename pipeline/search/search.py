@@ -1,14 +1,11 @@
 """What ``genvar tune`` does: shared stages once, then trials, then what they found."""
 
 import dataclasses
-import hashlib
 import json
 import logging
 import shlex
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -17,66 +14,28 @@ from infra.home import Home, check_home, find_home
 from infra.progress import ProgressBar, progress_bar
 from infra.tracking.store import RunStore, check_store, tracking_uri
 from infra.watching import watching
-from pipeline.command import Options, open_compute, plan_of, resolve
-from pipeline.plan import Plan
+from pipeline.command import Options, open_compute
 from pipeline.runner import run_plan
-from pipeline.search.objective import Objective, find_objective, listened_stage
-from pipeline.search.results import best_trial, draw_trials, read_trials, rerun_command, show_trials, summary
-from pipeline.search.space import Dimension, check_space, read_space
-from pipeline.search.trial import RUNNING, TrialJob
-from pipeline.search.tune import Schedule, run_trials
-from pipeline.stages import STAGES, check_data, read_by_workers
+from pipeline.search.prepare import Search, SearchOptions, prepare, show_search
+from pipeline.search.results import (
+    best_trial,
+    comparison_page,
+    draw_trials,
+    note,
+    read_trials,
+    rerun_command,
+    show_trials,
+    summary,
+)
+from pipeline.search.trial import RUNNING, TrialJob, TrialRecord
+from pipeline.search.tune import run_trials
+from pipeline.stages import read_by_workers
 from pipeline.workplace import locked, write_whole
 from reid_core.errors import UserError
-from stages.stage import StageConfig
 
 _log = logging.getLogger(__name__)
 
 _SECONDS_BETWEEN_LOOKS = 2.0
-
-
-@dataclass(frozen=True)
-class SearchOptions:
-    """Options of one search.
-
-    Attributes:
-        pipeline: What is varied; its seed is the one of every trial.
-        space: Ready space or YAML file.
-        vary: Further dimensions.
-        objective: Name, or None for the default.
-        num_trials: In all.
-        concurrency: Trials at the same time; None fills the machine.
-        cpus_per_trial: CPUs of a trial.
-        gpus_per_trial: GPUs of a trial; fractions share one.
-        grace_epochs: No trial is stopped before; None is a quarter of the epochs.
-        reduction: At every rung one in this many goes on; 0 prunes nothing.
-        seed: Of the proposals.
-    """
-
-    pipeline: Options
-    space: str | None = None
-    vary: tuple[str, ...] = ()
-    objective: str | None = None
-    num_trials: int = 16
-    concurrency: int | None = None
-    cpus_per_trial: int = 1
-    gpus_per_trial: float = 0.0
-    grace_epochs: int | None = None
-    reduction: int = 2
-    seed: int = 0
-
-
-@dataclass(frozen=True)
-class _Search:
-    options: SearchOptions
-    space: tuple[Dimension, ...]
-    objective: Objective
-    stage: str
-    preset: str
-    configs: Mapping[str, StageConfig]
-    shared: Plan | None
-    schedule: Schedule
-    name: str
 
 
 def run_search(options: SearchOptions, console: Console) -> None:
@@ -86,72 +45,39 @@ def run_search(options: SearchOptions, console: Console) -> None:
         options: Of the command line.
         console: For results, on standard output.
     """
-    search = _prepare(options)
+    search = prepare(options)
     home = find_home(options.pipeline.home)
     check_home(home)
     uri = tracking_uri(home)
     check_store(uri)
     folder = home.root / "searches" / search.name
+    store = RunStore(home, uri, search.dataset)
     if options.pipeline.dry_run:
-        _show_plan(console, search, folder)
+        show_search(console, search, store, folder)
         return
     with open_compute(options.pipeline) as compute:
         compute.prepare(read_by_workers(search.configs), written=home.root)
+        concurrency = _concurrency(options, compute)
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder, lambda holder: _log.info("search %s: %s works on it; waiting", search.name, holder)):
-            store = RunStore(home, uri, str(getattr(search.configs["data"], "dataset", "data")))
             store.close_orphans()
             run_id = _open_run(search, store, folder)
-            _run(search, home, store, compute, folder, run_id)
-            _finish(search, store, folder, run_id, console)
+            try:
+                _run(search, home, store, compute, folder, run_id, concurrency)
+                trials = read_trials(folder, search.objective)
+                _finish(search, store, folder, run_id, trials, console)
+            except BaseException as error:
+                store.end(run_id, "FAILED" if isinstance(error, Exception) else "KILLED")
+                raise
+    if best_trial(trials) is None:
+        raise UserError(
+            "no trial ran to the end, so there is nothing to choose from; the table says why each one stopped: mend "
+            "that, or narrow what varies"
+        )
 
 
-def _prepare(options: SearchOptions) -> _Search:
-    """Check the whole search; starts nothing."""
-    base = options.pipeline
-    if base.executor != "ray":
-        raise UserError("a search runs on Ray; leave --executor out")
-    space = read_space(options.space, options.vary)
-    preset, configs = resolve(base, None)
-
-    def configure(overrides: Any) -> object:
-        texts = tuple(f"{key}={json.dumps(value)}" for key, value in overrides)
-        return resolve(dataclasses.replace(base, overrides=(*base.overrides, *texts)), None)
-
-    check_space(space, configure)
-    searched = {dimension.stage for dimension in space}
-    objective = find_objective(options.objective, searched)
-    stage = listened_stage(objective, searched, {stage.name: stage.needs for stage in STAGES})
-    num_epochs = int(getattr(configs[stage], "num_epochs"))  # noqa: B009 - every stage that is listened to has it
-    if f"{stage}.num_epochs" in {dimension.key for dimension in space}:
-        raise UserError(f"{stage}.num_epochs is what trials are compared over, so it cannot vary; leave it out")
-    if options.concurrency is not None and options.concurrency > options.num_trials:
-        raise UserError(f"{options.concurrency} trials at the same time are more than {options.num_trials} trials")
-    check_data(configs["data"])
-    grace = options.grace_epochs if options.grace_epochs is not None else max(2, num_epochs // 4)
-    schedule = Schedule(
-        num_trials=options.num_trials,
-        concurrency=options.concurrency or 0,
-        num_epochs=num_epochs,
-        grace_epochs=min(grace, num_epochs),
-        reduction=options.reduction,
-        seed=options.seed,
-    )
-    names = [stage.name for stage in STAGES]
-    first = min(names.index(name) for name in searched)
-    shared = plan_of(dataclasses.replace(base, last=names[first - 1]), configs) if first else None
-    whole = plan_of(dataclasses.replace(base, last=stage), configs)
-    facts = [*map(str, space), objective.name, dataclasses.asdict(schedule), whole.fingerprints[stage]]
-    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
-    label = Path(options.space).stem if options.space else "settings"
-    return _Search(options, space, objective, stage, preset, configs, shared, schedule, f"{label}-{digest}")
-
-
-def _run(search: _Search, home: Home, store: RunStore, compute: Compute, folder: Path, run_id: str) -> None:
-    options = search.options
-    if search.shared is not None:
-        _log.info("search %s: stages that all trials share", search.name)
-        run_plan(search.shared, home, store, compute, tags={}, headline=lambda _: {}, parent=run_id)
+def _concurrency(options: SearchOptions, compute: Compute) -> int:
+    """Return how many trials run at the same time; refuses a trial that fits nowhere."""
     num_cpus, num_gpus = compute.num_cpus, compute.num_gpus
     if options.cpus_per_trial > num_cpus or options.gpus_per_trial > num_gpus:
         raise UserError(
@@ -161,11 +87,22 @@ def _run(search: _Search, home: Home, store: RunStore, compute: Compute, folder:
     fitting = int(num_cpus // options.cpus_per_trial)
     if options.gpus_per_trial:
         fitting = min(fitting, int(num_gpus / options.gpus_per_trial))
-    schedule = dataclasses.replace(search.schedule, concurrency=min(options.concurrency or fitting, fitting))
+    return min(options.concurrency or fitting, fitting)
+
+
+def _run(
+    search: Search, home: Home, store: RunStore, compute: Compute, folder: Path, run_id: str, concurrency: int
+) -> None:
+    options = search.options
+    if search.shared is not None:
+        _log.info("search %s: stages that all trials share", search.name)
+        run_plan(search.shared, home, store, compute, tags={}, headline=lambda _: {}, parent=run_id)
+    schedule = dataclasses.replace(search.schedule, concurrency=concurrency)
     job = TrialJob(
         options=dataclasses.replace(options.pipeline, home=home.root),
         objective=search.objective,
         stage=search.stage,
+        num_epochs=schedule.num_epochs,
         home=home,
         uri=store.uri,
         experiment=store.experiment,
@@ -176,22 +113,27 @@ def _run(search: _Search, home: Home, store: RunStore, compute: Compute, folder:
         gpus=options.gpus_per_trial,
     )
     with (
-        progress_bar("search", schedule.num_trials, "trials") as bar,
+        progress_bar("search", schedule.num_trials * schedule.num_epochs, "epochs") as bar,
         watching(lambda: _show(search, folder, bar), seconds=_SECONDS_BETWEEN_LOOKS),
     ):
         run_trials(search.space, job, schedule)
     store.close_orphans()  # stages of trials that were stopped in the middle
 
 
-def _show(search: _Search, folder: Path, bar: ProgressBar) -> None:
+def _show(search: Search, folder: Path, bar: ProgressBar) -> None:
+    """Show epochs: a trial takes minutes. One that has ended counts as all of its epochs, however early it was."""
     trials = read_trials(folder, search.objective)
-    ended = sum(trial.status != RUNNING for trial in trials)
-    values = [trial.objective for trial in trials if trial.objective is not None]
-    best = (max if search.objective.mode == "max" else min)(values) if values else None
-    bar.show(ended, {} if best is None else {f"best {search.objective.name}": best})
+    ended = [trial for trial in trials if trial.status != RUNNING]
+    epochs = search.schedule.num_epochs * len(ended)
+    epochs += sum(min(trial.epochs, search.schedule.num_epochs) for trial in trials if trial.status == RUNNING)
+    best = best_trial(trials)
+    numbers = {"trials ended": float(len(ended))}
+    if best is not None and best.objective is not None:
+        numbers[f"best {search.objective.name}"] = best.objective
+    bar.show(epochs, numbers)
 
 
-def _open_run(search: _Search, store: RunStore, folder: Path) -> str:
+def _open_run(search: Search, store: RunStore, folder: Path) -> str:
     """Open the run of the search, or the one that an interrupted command had opened."""
     path = folder / "run_id"
     if path.is_file():
@@ -212,13 +154,17 @@ def _open_run(search: _Search, store: RunStore, folder: Path) -> str:
     return run_id
 
 
-def _finish(search: _Search, store: RunStore, folder: Path, run_id: str, console: Console) -> None:
-    trials = read_trials(folder, search.objective)
+def _finish(
+    search: Search, store: RunStore, folder: Path, run_id: str, trials: Sequence[TrialRecord], console: Console
+) -> None:
+    """Write and store what was found, close the run, and print it."""
     best = best_trial(trials)
     command = rerun_command(best, _pipeline_options(search.options.pipeline)) if best is not None else ""
     found = folder / "results"
     found.mkdir(exist_ok=True)
     (found / "search.json").write_text(json.dumps(summary(trials, search.objective, command), indent=1))
+    compared = comparison_page(trials, store.experiment_id)
+    store.tag(run_id, "mlflow.note.content", note(trials, search.objective, compared, command))
     if best is not None:
         draw_trials(trials, search.space, search.objective, found)
         store.tag(run_id, "best.trial", best.trial_id)
@@ -227,13 +173,12 @@ def _finish(search: _Search, store: RunStore, folder: Path, run_id: str, console
         assert best.objective is not None
         store.log_results(run_id, {"objective": best.objective})
     store.upload(run_id, found)
-    store.end(run_id, "FINISHED")
+    store.end(run_id, "FINISHED" if best is not None else "FAILED")
     show_trials(console, trials, search.objective)
-    console.print(f"Results    {found}", markup=False)
-    if best is None:
-        console.print("No trial ran to the end.")
-    else:
+    console.print(f"Results    {found}", markup=False, highlight=False)
+    if best is not None:
         console.print(f"Weights    {best.weights}", markup=False, highlight=False)
+        console.print(f'Compare    make ui, then the run "search {search.name}": it links the comparison', markup=False)
         console.print(f"Run best   {command}", markup=False, highlight=False)
 
 
@@ -247,16 +192,5 @@ def _pipeline_options(options: Options) -> list[str]:
         "--home": options.home,
     }
     texts = [f"{name} {shlex.quote(str(value))}" for name, value in given.items() if value is not None]
-    return [*texts, *(shlex.quote(text) for text in options.overrides)]
-
-
-def _show_plan(console: Console, search: _Search, folder: Path) -> None:
-    console.print(f"Search {search.name} (preset {search.preset})", markup=False)
-    console.print(f"  objective  {search.objective.name}, {search.objective.mode}: {search.objective.meaning}")
-    console.print(f"  listens to {search.stage}, {search.schedule.num_epochs} epochs a trial")
-    if search.shared is not None:
-        console.print(f"  shared     {', '.join(stage.name for stage in search.shared.stages)}")
-    for dimension in search.space:
-        console.print(f"  varies     {dimension}", markup=False, highlight=False)
-    console.print(f"  trials     {search.schedule.num_trials}")
-    console.print(f"  folder     {folder}", markup=False, highlight=False)
+    switches = ["--deterministic"] if options.deterministic else []
+    return [*texts, *switches, *(shlex.quote(text) for text in options.overrides)]

@@ -16,6 +16,7 @@ from pipeline.runner import StageResult, run_plan
 from pipeline.search.objective import Objective
 from pipeline.search.reporting import ReportingStore
 from pipeline.workplace import write_whole
+from reid_core.errors import UserError
 
 RUNNING, DONE, PRUNED, FAILED = "running", "done", "pruned", "failed"
 # How MLflow calls them: a pruned trial was stopped on purpose and has no weights.
@@ -32,6 +33,7 @@ class TrialJob:
         options: Of the pipeline that is varied.
         objective: What is reported.
         stage: The stage that is listened to; a trial ends with it.
+        num_epochs: Of that stage.
         home: Where runs are kept.
         uri: Of the tracking store.
         experiment: Of the tracking store.
@@ -45,6 +47,7 @@ class TrialJob:
     options: Options
     objective: Objective
     stage: str
+    num_epochs: int
     home: Home
     uri: str
     experiment: str
@@ -97,12 +100,15 @@ def run_trial(
         trial_id: Names the trial; a trial that was killed continues under it.
         report: Receives ``{"objective": ..., "epoch": ...}``; does not return when the trial is to stop.
     """
+    known = read_record(record_path(job.folder, trial_id))
+    if known is not None and known.status == DONE:  # killed before Tune had heard of it
+        report(last_report(known))
+        return
     trial = _Trial(values, job, trial_id, report)
     try:
         trial.run()
     except Exception as error:
-        reason = "it ran out of memory" if isinstance(error, MemoryError) else _first_line(error)
-        trial.end(FAILED, reason)
+        trial.end(FAILED, reason_of(error))
         raise
 
 
@@ -115,13 +121,13 @@ class _Trial:
         self._path = record_path(job.folder, trial_id)
         known = read_record(self._path)
         if known is not None and self._store.resume(known.run_id, job.search_run):
-            run_id = known.run_id
+            self.record = dataclasses.replace(known, status=RUNNING, reason="")
         else:
             params = {key: value if isinstance(value, str) else json.dumps(value) for key, value in values.items()}
             run_id = self._store.start(f"trial {trial_id}", params=params, tags=self._tags(), parent=job.search_run)
-        self.record = TrialRecord(trial_id, run_id, dict(values))
-        self._tracker = MlflowTracker(job.uri, run_id, job.folder / "journal")
-        self._seen: dict[str, float] = {}
+            self.record = TrialRecord(trial_id, run_id, dict(values))
+        self._tracker = MlflowTracker(job.uri, self.record.run_id, job.folder / "journal")
+        self._seen = dict(self.record.metrics)
         self._save()
 
     def _tags(self) -> dict[str, str]:
@@ -134,20 +140,34 @@ class _Trial:
         job = self._job
         settings = tuple(f"{key}={json.dumps(value)}" for key, value in self.record.values.items())
         options = dataclasses.replace(job.options, overrides=(*job.options.overrides, *settings), last=job.stage)
+        results = self._run_plan(options)
+        if self.record.epochs < job.num_epochs:
+            self._report_finished(results)  # found finished: nothing was logged while it ran
+        if self.record.objective is None and results[-1].reused:
+            # Made by a version that did not log what is compared.
+            results = self._run_plan(dataclasses.replace(options, force=(job.stage,)))
+        if self.record.objective is None:
+            raise UserError(
+                f"{job.objective.metric} of the stage {job.stage} is what the objective {job.objective.name} compares, "
+                "but nothing was logged under that name with these images; choose another --objective"
+            )
+        self._update(weights=str(results[-1].folder))
+        self.end(DONE, "")
+        # Only now: a trial that has trained to its end is done, whoever was better by then.
+        self._report(last_report(self.record))
+
+    def _run_plan(self, options: Options) -> list[StageResult]:
+        job = self._job
         _, configs = resolve(options, None)
         plan = plan_of(options, configs)
         self._update(work=str(job.home.work / f"{job.stage}-{plan.fingerprints[job.stage][:16]}"))
         compute = LocalCompute(num_cpus=job.num_cpus, num_gpus=job.num_gpus, deterministic=options.deterministic)
         try:
-            results = run_plan(
+            return run_plan(
                 plan, job.home, self._store, compute, tags={}, headline=lambda _: {}, parent=self.record.run_id
             )
         finally:
             compute.close()
-        if self.record.objective is None:
-            self._report_finished(results)  # found finished: nothing was logged while it ran
-        self._update(weights=str(results[-1].folder))
-        self.end(DONE, "")
 
     def end(self, status: str, reason: str) -> None:
         """Note how it ended, here and in MLflow."""
@@ -168,7 +188,8 @@ class _Trial:
         value = float(metrics[self._job.objective.metric])
         self._update(epochs=step + 1, objective=value)
         self._tracker.log_metrics({"objective": value, **_numbers(self._seen)}, step)
-        self._report({"objective": value, "epoch": step + 1})
+        if step + 1 < self._job.num_epochs:  # the last one waits for the weights: see ``run``
+            self._report(last_report(self.record))
 
     def _update(self, **changes: Any) -> None:
         self.record = dataclasses.replace(self.record, **changes)
@@ -187,6 +208,12 @@ def record_path(folder: Path, trial_id: str) -> Path:
 def read_record(path: Path) -> TrialRecord | None:
     """Return what is known of a trial, or None."""
     return TrialRecord(**json.loads(path.read_text())) if path.is_file() else None
+
+
+def last_report(record: TrialRecord) -> dict[str, float]:
+    """Return what Tune is told of a trial's last epoch."""
+    assert record.objective is not None, record
+    return {"objective": record.objective, "epoch": record.epochs}
 
 
 def close_trial(store: RunStore, record: TrialRecord) -> None:
@@ -214,6 +241,20 @@ def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
     return {name: float(value) for name, value in metrics.items() if isinstance(value, (int, float))}
 
 
-def _first_line(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """Return in one line why a trial failed."""
+    if _is_out_of_memory(error):
+        return "it ran out of memory"
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
+
+
+def _is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether an error, or what it comes from, says that memory is used up; torch and Ray have words of their own."""
+    while error is not None:
+        if isinstance(error, MemoryError) or "OutOfMemoryError" in {cls.__name__ for cls in type(error).__mro__}:
+            return True
+        if isinstance(error, RuntimeError) and "allocate memory" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

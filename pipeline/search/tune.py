@@ -2,6 +2,7 @@
 
 import logging
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +62,10 @@ def run_trials(space: Sequence[Dimension], job: TrialJob, schedule: Schedule, *,
 
     from pipeline.search.closing import CloseTrials, close_stopped
 
-    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    # Why a trial failed is in its record; Tune keeps the traceback in the trial's error.txt.
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    # A trial that goes on after a kill reports the epoch of its checkpoint once more.
+    warnings.filterwarnings("ignore", message="The reported value is ignored", category=UserWarning)
     storage = job.folder / _STATE
     trainable = tune.with_resources(
         tune.with_parameters(_trainable, job=job, trial=trial), {"cpu": job.num_cpus, "gpu": job.gpus}
@@ -92,10 +96,9 @@ def _tune_config(space: Sequence[Dimension], job: TrialJob, schedule: Schedule) 
     distributions = {dimension.key: distribution(dimension) for dimension in space}
     scheduler: Any = None  # first in, first out
     if schedule.reduction:
-        # Tune stops a trial that reaches max_t from within its last report, before its weights are written.
         scheduler = ASHAScheduler(
             time_attr="epoch",
-            max_t=schedule.num_epochs + 1,
+            max_t=schedule.num_epochs,
             grace_period=schedule.grace_epochs,
             reduction_factor=schedule.reduction,
         )

@@ -33,6 +33,8 @@ def test_agreement_with_the_epoch_before_needs_no_truth() -> None:
     other = cluster_numbers(found, np.array([0, 1, 0, 1, 0, -1]))
     assert other["agreement_previous"] < 0.5
     assert 0 <= other["agreement_previous_nmi"] < 1
+    # Five of six images are in a cluster: the same grouping is worth five sixths.
+    assert cluster_numbers(found, np.array([1, 1, 1, 0, 0, -1]))["clustered_agreement"] == pytest.approx(5 / 6)
 
 
 def test_without_any_cluster_there_is_no_size() -> None:

@@ -1,12 +1,23 @@
 import dataclasses
+import io
 import json
 from pathlib import Path
+from urllib.parse import parse_qs
 
 from PIL import Image
 from rich.console import Console
 
 from pipeline.search.objective import find_objective
-from pipeline.search.results import best_trial, draw_trials, read_trials, rerun_command, show_trials, summary
+from pipeline.search.results import (
+    best_trial,
+    comparison_page,
+    draw_trials,
+    note,
+    read_trials,
+    rerun_command,
+    show_trials,
+    summary,
+)
 from pipeline.search.space import parse_dimension
 from pipeline.search.trial import DONE, FAILED, PRUNED, TrialRecord, record_path
 
@@ -63,9 +74,47 @@ def test_the_table_says_what_became_of_each(tmp_path: Path) -> None:
     assert "chosen on labels" in console.export_text()
 
 
+def test_a_narrow_terminal_shows_all_settings_in_one_column() -> None:
+    wide = Console(width=200, record=True, file=io.StringIO())
+    narrow = Console(width=70, record=True, file=io.StringIO())
+    show_trials(wide, _records(), _AGREEMENT)
+    show_trials(narrow, _records(), _AGREEMENT)
+    assert "joint.mixing" in wide.export_text()
+    text = narrow.export_text()
+    assert "joint.mixing" not in text
+    assert "lr 0.001" in text
+    assert "mixing dmixup" in " ".join(text.split())
+
+
 def test_the_command_that_runs_the_best_again() -> None:
     command = rerun_command(_records()[1], ["--dataset folder"])
     assert command == "genvar pipeline --dataset folder --seeds 0,1,2 joint.lr=0.002 joint.mixing=none"
+
+
+def test_a_value_that_a_shell_would_read_otherwise_is_quoted() -> None:
+    best = dataclasses.replace(_records()[0], values={"joint.mixing": "a b", "joint.rotation": True})
+    assert rerun_command(best, []) == "genvar pipeline --seeds 0,1,2 'joint.mixing=a b' joint.rotation=true"
+
+
+def test_the_page_that_compares_trials_names_their_runs() -> None:
+    page = comparison_page(_records()[:2], "3")
+    path, _, query = page.partition("?")
+    assert path == "#/compare-runs"
+    assert {key: json.loads(value) for key, [value] in parse_qs(query).items()} == {
+        "runs": ["run-a", "run-b"],
+        "experiments": ["3"],
+    }
+
+
+def test_the_note_links_the_comparison_and_says_whether_labels_chose() -> None:
+    trials = sorted(_records(), key=lambda trial: trial.trial_id != "b")
+    text = note(trials, _AGREEMENT, "#/page", "genvar pipeline x")
+    assert text.startswith("[Compare all trials](#/page)")
+    assert "| b | done | 0.8 | 0.002 | none |" in text.splitlines()
+    assert len([line for line in text.splitlines() if line.startswith("|")]) == 2 + 5
+    assert "genvar pipeline x" in text
+    assert "Chosen on labels" not in text
+    assert "Chosen on labels" in note(trials, find_objective("labelled-mAP", {"joint"}), "#/page", "")
 
 
 def test_pictures_show_the_finished_trials(tmp_path: Path) -> None:

@@ -41,11 +41,13 @@ def test_a_dry_run_shows_the_search_and_writes_nothing(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.stderr
     for line in (
         "  listens to joint, 8 epochs a trial",
-        "  shared     data, mesh, identity, generator, cluster",
+        "  shared     data (would be run), mesh (would be run), identity (would be run), "
+        "generator (would be run), cluster (would be run)",
+        "  pruning    after 2, 4 epochs, the best one in 2 goes on",
         "  varies     joint.lr=log(0.0005, 0.01)",
     ):
         assert line in done.stdout.splitlines()
-    assert "agreement, max" in done.stdout
+    assert "clustered-agreement, max" in done.stdout
     assert not (tmp_path / "home").exists()
 
 
@@ -59,6 +61,9 @@ def test_a_dry_run_shows_the_search_and_writes_nothing(tmp_path: Path) -> None:
         (["contrast", "--objective", "cycle"], "do not depend on the searched settings of joint"),
         (["contrast", "--trials", "2", "--concurrency", "3"], "more than 2 trials"),
         (["--vary", "report.x=int(1, 2)"], "report"),
+        (["--vary", "data.dataset=choice(synthetic, market1501)"], "market1501"),
+        (["contrast", "--set", "joint.num_epochs=0"], "joint.num_epochs is 0"),
+        (["contrast", "--reduction", "1"], "--reduction 1 lets every trial go on"),
     ],
 )
 def test_bad_input_is_one_sentence_and_exit_code_2(arguments: list[str], sentence: str, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from infra.home import Home
 from infra.tracking.store import RunStore
@@ -15,7 +16,17 @@ from pipeline.config import configure, parse_override
 from pipeline.plan import Plan, make_plan
 from pipeline.search import trial as trials
 from pipeline.search.objective import Objective
-from pipeline.search.trial import DONE, FAILED, RUNNING, TrialJob, epochs_of, read_record, record_path, run_trial
+from pipeline.search.trial import (
+    DONE,
+    FAILED,
+    RUNNING,
+    TrialJob,
+    epochs_of,
+    read_record,
+    reason_of,
+    record_path,
+    run_trial,
+)
 from reid_core.errors import UserError
 from tests.pipeline import toys
 
@@ -29,7 +40,7 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrialJob:
         return "toy", configure(toys.STAGES, toys.CONFIGS, overrides=overrides)
 
     def plan_of(options: Options, configs: Mapping[str, Any]) -> Plan:
-        return make_plan(toys.STAGES, configs, {"numbers": lambda: "same"}, last=options.last)
+        return make_plan(toys.STAGES, configs, {"numbers": lambda: "same"}, last=options.last, force=options.force)
 
     monkeypatch.setattr(trials, "resolve", resolve)
     monkeypatch.setattr(trials, "plan_of", plan_of)
@@ -38,7 +49,7 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrialJob:
     store = RunStore(home, f"sqlite:///{home.database}", "people")
     search = store.start("search", params={}, tags={}, parent=None)
     folder = home.root / "searches" / "s"
-    return TrialJob(Options(), _POSITION, "loop", home, store.uri, "people", search, folder, 1, 0, 0.0)
+    return TrialJob(Options(), _POSITION, "loop", 3, home, store.uri, "people", search, folder, 1, 0, 0.0)
 
 
 def _calls(job: TrialJob, stage: str) -> int:
@@ -95,6 +106,7 @@ def test_a_trial_that_was_killed_goes_on_under_its_run(job: TrialJob, monkeypatc
     [
         (UserError("training diverged in epoch 1"), "training diverged in epoch 1"),
         (MemoryError(), "it ran out of memory"),
+        (torch.OutOfMemoryError("CUDA out of memory"), "it ran out of memory"),
         (ZeroDivisionError(), "ZeroDivisionError"),
     ],
 )
@@ -109,6 +121,44 @@ def test_a_trial_that_fails_says_why(error: Exception, reason: str, job: TrialJo
     assert (record.status, record.reason) == (FAILED, reason)
     run = RunStore(job.home, job.uri, job.experiment)._client.get_run(record.run_id)
     assert (run.info.status, run.data.tags["trial.reason"]) == ("FAILED", reason)
+
+
+def test_what_torch_says_when_memory_is_used_up() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(1 << 58)
+    assert reason_of(caught.value) == "it ran out of memory"
+    wrapped = ValueError("the worker failed")
+    wrapped.__cause__ = caught.value
+    assert reason_of(wrapped) == "it ran out of memory"
+
+
+def test_a_trial_that_trained_to_its_end_is_done_before_tune_can_stop_it(job: TrialJob) -> None:
+    def stop_at_the_end(numbers: Mapping[str, float]) -> None:
+        if numbers["epoch"] == 3:
+            raise SystemExit  # as Tune ends the thread of a trial
+
+    with pytest.raises(SystemExit):
+        run_trial({"loop.step.size": 2.0}, job, "a", stop_at_the_end)
+    record = read_record(record_path(job.folder, "a"))
+    assert record is not None
+    assert (record.status, record.epochs, record.objective) == (DONE, 3, 12.0)
+    assert Path(record.weights).is_dir()
+
+    reports: list[dict[str, float]] = []
+    run_trial({"loop.step.size": 2.0}, job, "a", lambda numbers: reports.append(dict(numbers)))
+    assert reports == [{"objective": 12.0, "epoch": 3}]  # killed before Tune had heard of it: nothing runs again
+    assert _calls(job, "loop") == 1
+
+
+def test_an_objective_that_nothing_was_logged_of_is_refused_after_the_stage_ran_once_more(job: TrialJob) -> None:
+    run_trial({"loop.step.size": 2.0}, job, "a", lambda numbers: None)
+    unlogged = dataclasses.replace(job, objective=dataclasses.replace(_POSITION, name="height", metric="height"))
+    with pytest.raises(UserError, match="nothing was logged under that name"):
+        run_trial({"loop.step.size": 2.0}, unlogged, "b", lambda numbers: None)
+    assert _calls(job, "loop") == 2  # the finished one may have been made by a version that did not log it
+    record = read_record(record_path(job.folder, "b"))
+    assert record is not None
+    assert record.status == FAILED
 
 
 def test_results_chosen_on_labels_are_marked(job: TrialJob) -> None:

@@ -43,17 +43,18 @@ def test_a_search_goes_on_past_trials_that_fail_and_stops_those_that_fall_behind
     job = toy_job(tmp_path, store.start("search", params={}, tags={}, parent=None))
     space = (
         parse_dimension("x", "uniform(0, 1)"),
-        parse_dimension("kind", "choice(good, good too, raises, diverges, dies)"),
+        parse_dimension("kind", "choice(good, good too, raises, diverges, dies, hungry)"),
     )
-    schedule = Schedule(num_trials=6, concurrency=2, num_epochs=4, grace_epochs=2, reduction=2, seed=13)
+    schedule = Schedule(num_trials=8, concurrency=2, num_epochs=4, grace_epochs=2, reduction=2, seed=676)
     run_trials(space, job, schedule, trial=toy_trial)
 
     trials = read_trials(job.folder, job.objective)
-    assert len(trials) == 6
+    assert len(trials) == 8
     by_kind = {trial.values["kind"]: trial for trial in trials if trial.status == FAILED}
     assert "this one raises" in by_kind["raises"].reason
     assert "training diverged" in by_kind["diverges"].reason
     assert "its process died" in by_kind["dies"].reason
+    assert by_kind["hungry"].reason == "it ran out of memory"
     good = [trial for trial in trials if str(trial.values["kind"]).startswith("good")]
     assert {trial.status for trial in good} == {DONE, PRUNED}
     best = best_trial(trials)

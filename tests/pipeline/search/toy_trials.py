@@ -13,7 +13,7 @@ from infra.home import Home
 from infra.tracking.store import RunStore
 from pipeline.command import Options
 from pipeline.search.objective import find_objective
-from pipeline.search.trial import DONE, FAILED, TrialJob, TrialRecord, close_trial, record_path
+from pipeline.search.trial import DONE, FAILED, TrialJob, TrialRecord, close_trial, reason_of, record_path
 from pipeline.workplace import write_whole
 from reid_core.errors import UserError
 
@@ -24,6 +24,7 @@ def toy_job(root: Path, search_run: str) -> TrialJob:
         options=Options(home=root),
         objective=find_objective("agreement", {"joint"}),
         stage="joint",
+        num_epochs=4,
         home=home,
         uri=f"sqlite:///{home.database}",
         experiment="people",
@@ -60,11 +61,13 @@ def toy_trial(
                 raise UserError("training diverged in epoch 1: loss is not a number; lower the learning rate")
             if epoch == 2 and kind == "dies":
                 os.kill(os.getpid(), signal.SIGKILL)
+            if epoch == 2 and kind == "hungry":
+                bytearray(1 << 60)
             note(epochs=epoch, objective=float(values["x"]))
             report({"objective": float(values["x"]), "epoch": epoch})
             time.sleep(0.2)
     except Exception as error:
-        note(status=FAILED, reason=str(error))
+        note(status=FAILED, reason=reason_of(error))
         close_trial(store, record)
         raise
     note(status=DONE)
