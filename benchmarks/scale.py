@@ -50,15 +50,16 @@ class Pieces:
     """Measured on two cores of an AMD EPYC (24 GB, no GPU) unless it says otherwise.
 
     Attributes:
-        mesh_seconds: One image on one core at 256 x 128: body found and fitted (60 ms) and eight views of 2,454 faces
-            rasterised (44 ms each).
+        mesh_seconds: One image on one core at 256 x 128: body found and fitted (50 ms) and eight views of 2,454 faces
+            rasterised (43.5 ms each).
         encode_gflop: Forward pass of ResNet-50 at 256 x 128, one image, counted.
         joint_gflop: One image of a joint training step: 289 counted, and a fifth on top for the discriminator's own
             update, which the counter cannot follow.
         identity_gflop: One image of a warm-up step: a forward and a backward pass, which costs two, of the encoder.
         generator_gflop: One image of a generator warm-up step; ASSUMED: the joint step also moves the encoder.
-        neighbour_seconds: Exact search per pair of images of 2,048 numbers, on two cores: 64 s for 32,621 images.
-        label_seconds: Everything after the neighbours, per image: 3.2 s for 32,621 images.
+        neighbour_seconds: Exact search of 32,621 images of 2,048 numbers, on two cores; grows with the square.
+        label_seconds: Everything after the neighbours of 32,621 images, on two cores.
+        label_power: How that grows with the number of images.
         gpu_tflops: ASSUMED: what one GPU sustains in these networks at 32 bits (TF32), of its 500 on paper.
         parallel_efficiency: ASSUMED: of each doubling of GPUs, by gradients over the network and ever smaller batches.
         gpu_price: ASSUMED: of one GPU with its machine, an hour.
@@ -66,13 +67,14 @@ class Pieces:
         cluster_speed_up: ASSUMED: 16 cores of a GPU's machine against the two of the measurement.
     """
 
-    mesh_seconds: float = 0.41
+    mesh_seconds: float = 0.40
     encode_gflop: float = 8.1
     joint_gflop: float = 347.0
     identity_gflop: float = 24.3
     generator_gflop: float = 300.0
-    neighbour_seconds: float = 64.0 / 32_621**2
-    label_seconds: float = 3.2 / 32_621
+    neighbour_seconds: float = 19.9
+    label_seconds: float = 1.3
+    label_power: float = 1.39
     gpu_tflops: float = 40.0
     parallel_efficiency: float = 0.9
     gpu_price: float = 2.5
@@ -81,6 +83,7 @@ class Pieces:
 
 
 # The published schedule: epochs over the training images.
+_MEASURED_IMAGES = 32_621  # of the pieces of clustering
 IDENTITY_EPOCHS, IDENTITY_IMAGES_AN_EPOCH = 50, 400 * 256
 GENERATOR_EPOCHS, JOINT_EPOCHS = 40, 20
 
@@ -98,7 +101,7 @@ def hours(data: DataSet, num_gpus: int, pieces: Pieces) -> dict[str, float]:
     """
     doublings = (num_gpus - 1).bit_length()
     speed = num_gpus * pieces.parallel_efficiency**doublings * pieces.gpu_tflops * 1000  # GFLOP a second
-    clustering = clustering_seconds(data.train, pieces) / num_gpus
+    clustering = clustering_seconds(data.train, pieces, num_machines=num_gpus)
     seconds = {
         "mesh": data.train * pieces.mesh_seconds / (pieces.cores_a_gpu * num_gpus),
         "identity": IDENTITY_EPOCHS * (IDENTITY_IMAGES_AN_EPOCH * pieces.identity_gflop / speed + clustering),
@@ -110,10 +113,11 @@ def hours(data: DataSet, num_gpus: int, pieces: Pieces) -> dict[str, float]:
     return {name: value / 3600 for name, value in seconds.items()}
 
 
-def clustering_seconds(num_images: int, pieces: Pieces) -> float:
-    """Return the seconds of one exact clustering: neighbours grow with the square, labels with the number."""
-    pairs = num_images**2 * pieces.neighbour_seconds
-    return (pairs + num_images * pieces.label_seconds) / pieces.cluster_speed_up
+def clustering_seconds(num_images: int, pieces: Pieces, *, num_machines: int = 1) -> float:
+    """Return the seconds of one exact clustering; machines share the search, and one of them makes the labels."""
+    times = num_images / _MEASURED_IMAGES
+    search, labels = pieces.neighbour_seconds * times**2, pieces.label_seconds * times**pieces.label_power
+    return (search / num_machines + labels) / pieces.cluster_speed_up
 
 
 def gigabytes(data: DataSet) -> dict[str, float]:
@@ -210,6 +214,8 @@ def count_gflop(batch_size: int = 2) -> Mapping[str, float]:
 
 
 def _time(value: float) -> str:
+    if value < 0.5 / 3600:
+        return "below 1 s"
     if value < 1 / 60:
         return f"{value * 3600:.0f} s"
     if value < 1:
