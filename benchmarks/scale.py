@@ -8,6 +8,7 @@ Nothing here was measured on a GPU: training is operations counted, divided by a
 """
 
 import argparse
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import NamedTuple
@@ -116,7 +117,7 @@ def hours(data: DataSet, num_gpus: int, pieces: Pieces) -> dict[str, float]:
 def clustering_seconds(num_images: int, pieces: Pieces, *, num_machines: int = 1) -> float:
     """Return the seconds of one exact clustering; machines share the search, and one of them makes the labels."""
     times = num_images / _MEASURED_IMAGES
-    search, labels = pieces.neighbour_seconds * times**2, pieces.label_seconds * times**pieces.label_power
+    search, labels = pieces.neighbour_seconds * times**2, pieces.label_seconds * math.pow(times, pieces.label_power)
     return (search / num_machines + labels) / pieces.cluster_speed_up
 
 
