@@ -39,6 +39,7 @@ fi
 rm -f "$stamp"
 echo "Installing genvar and its packages into $venv: about 9 GB on disk, 2 to 15 minutes, once."
 # pip says one line a package; the large ones and the long silent end are what a person wants to see.
+# shellcheck disable=SC2016  # a program of awk
 show='/^ *(Downloading|Using cached) .*\.whl.* \([0-9.]+ [MG]B\)/ {
         split($(NF - 2), part, "-"); print "  " part[1] " " part[2] " " $(NF - 1) " " $NF; fflush() }
       /^Installing collected packages/ { print "  Unpacking all packages, the longest part ..."; fflush() }'

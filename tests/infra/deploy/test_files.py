@@ -15,6 +15,7 @@ import yaml
 _ROOT = Path(__file__).parents[3]
 _DEPLOY = _ROOT / "infra" / "deploy"
 _YAML = sorted(path.relative_to(_DEPLOY).as_posix() for path in _DEPLOY.rglob("*.yaml"))
+_SCRIPTS = ("infra/deploy/slurm/genvar.sbatch", "infra/environment/create_venv.sh")
 
 
 def _load(name: str) -> Any:
@@ -111,8 +112,9 @@ def test_the_launcher_file_passes_rays_own_check() -> None:
         validate_config(prepare_config(_load("launcher/aws.yaml")))
 
 
-def test_the_batch_script_passes_bash_and_shellcheck() -> None:
-    script = str(_DEPLOY / "slurm/genvar.sbatch")
+@pytest.mark.parametrize("name", _SCRIPTS)
+def test_scripts_pass_bash_and_shellcheck(name: str) -> None:
+    script = str(_ROOT / name)
     subprocess.run(["bash", "-n", script], check=True)
     if shutil.which("shellcheck") is None:
         pytest.skip("shellcheck is not here; on Debian: apt-get install shellcheck")
