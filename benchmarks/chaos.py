@@ -94,11 +94,13 @@ def disturb(command: list[str], *, kills: int, longest: float, home: Path, draws
             os.kill(draws.choice(ranks), signal.SIGKILL)
             killed["rank"] += 1
             during[stage] += 1
+            print(f"killed a rank, {stage}", file=sys.stderr, flush=True)
         elif process.poll() is None:
             process.kill()
             process.wait()
             killed["driver"] += 1
             during[stage] += 1
+            print(f"killed the command, {stage}", file=sys.stderr, flush=True)
     while process is None or process.wait() != 0:
         if given > kills + 20:
             raise SystemExit("the command does not end by itself")
