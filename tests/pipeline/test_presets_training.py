@@ -15,6 +15,6 @@ def test_the_tiny_generator_reconstructs_first_then_turns_then_meets_the_discrim
 def test_the_tiny_preset_switches_nothing_of_the_method_off() -> None:
     joint = tiny_joint()
     assert joint.rotation
-    assert (joint.mixing, joint.views, len(joint.angles)) == ("dmixup", "generated", 7)
+    assert (joint.mixing, joint.views, len(joint.angles)) == ("dmixup", "both", 7)
     assert joint.generator_every > 0
     assert tiny_generator().weights.r1 > 0
