@@ -1,14 +1,16 @@
 """Do the label-free objectives rank settings as the true mAP does? Reads searches that pruned nothing.
 
-    .venv/bin/genvar tune clustering --trials 16 --reduction 0
-    .venv/bin/python benchmarks/objective.py runs/searches/*/results/search.json --out docs/search.png
+    .venv/bin/genvar tune space.yaml --trials 10 --reduction 0
+    .venv/bin/python benchmarks/objective.py runs/searches/*/results/search.json --out docs/objective.png
 
-For every number that a trial logged without labels: Spearman's rank correlation with the mAP of its last epoch, over
-the trials that ran to the end, with a 95 % interval by bootstrap over the trials.
+For every number that needs no labels: Spearman's rank correlation with the mAP of a trial's last epoch, over the trials
+that ran to the end; a 95 % interval by bootstrap over the trials; the lowest and highest correlation when one trial is
+left out; and the correlation of the number at each earlier epoch, which is what pruning sees, with the final mAP.
 """
 
 import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,27 +18,61 @@ import numpy as np
 from matplotlib import pyplot
 from scipy import stats
 
-LABELLED = ("monitor/", "best_on_test/")
 MAP = "monitor/mAP"
 DRAWS = 2000
+# Numbers of a clustering that a search could follow, and products of them with the share of images in a cluster.
+ALONE = ("agreement_previous", "agreement_previous_nmi", "silhouette", "num_clusters")
 
 
-def read_trials(paths: list[Path]) -> list[dict[str, float]]:
-    """Return what every finished trial logged last."""
-    found: list[dict[str, float]] = []
-    for path in paths:
-        trials: list[dict[str, Any]] = json.loads(path.read_text())["trials"]
-        found += [trial["metrics"] for trial in trials if trial["status"] == "done" and MAP in trial["metrics"]]
+def candidates(row: Mapping[str, float], num_images: int) -> dict[str, float]:
+    """Return everything that is compared, from what an epoch logged; nothing of it looks at a label."""
+    share = 1 - row["num_outliers"] / num_images
+    found = {name: row[name] for name in ALONE if name in row} | {"clustered share": share}
+    found |= {f"{name} x share": row[name] * share for name in ALONE[:3] if name in row}
+    if "agreement_previous" in row:
+        found["agreement_previous x silhouette x share"] = row["agreement_previous"] * row["silhouette"] * share
     return found
 
 
-def correlation(values: np.ndarray, truth: np.ndarray) -> tuple[float, float, float]:
-    """Return Spearman's correlation and the ends of its 95 % interval."""
-    draws = np.random.default_rng(0).integers(len(truth), size=(DRAWS, len(truth)))
-    with np.errstate(invalid="ignore"):
-        several = [float(stats.spearmanr(values[rows], truth[rows]).statistic) for rows in draws]
-    low, high = np.nanquantile(several, [0.025, 0.975])
-    return float(stats.spearmanr(values, truth).statistic), float(low), float(high)
+def read_trials(paths: list[Path]) -> list[tuple[list[dict[str, float]], float]]:
+    """Return, for every finished trial, the candidates of each epoch and the mAP of the last one."""
+    found = []
+    for path in paths:
+        trials: list[dict[str, Any]] = json.loads(path.read_text())["trials"]
+        for trial in trials:
+            if trial["status"] == "done" and MAP in trial["metrics"]:
+                folder = Path(trial["weights"])
+                num_images = int(json.loads((folder / "summary.json").read_text())["num_images"])
+                rows = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+                found.append(([candidates(row, num_images) for row in rows], float(trial["metrics"][MAP])))
+    return found
+
+
+def spearman(values: np.ndarray, truth: np.ndarray) -> float:
+    """Return the rank correlation of two rows of numbers, (N,) each."""
+    return float(stats.spearmanr(values, truth).statistic)
+
+
+def spread(values: np.ndarray, truth: np.ndarray) -> tuple[float, float, float, float]:
+    """Return the ends of the 95 % interval, and of what leaving one trial out gives."""
+    count = len(truth)
+    draws = np.random.default_rng(0).integers(count, size=(DRAWS, count))
+    draws = draws[[len(set(truth[rows])) > 2 and len(set(values[rows])) > 2 for rows in draws]]
+    low, high = np.quantile([spearman(values[rows], truth[rows]) for rows in draws], [0.025, 0.975])
+    without = [spearman(np.delete(values, index), np.delete(truth, index)) for index in range(count)]
+    return float(low), float(high), min(without), max(without)
+
+
+def draw(rows: list[tuple[str, float, np.ndarray]], truth: np.ndarray, path: Path) -> None:
+    """Draw one scatter plot for each of the first four."""
+    figure, axes = pyplot.subplots(1, 4, figsize=(13, 3.4), sharey=True)
+    for axis, (name, rho, values) in zip(axes, rows, strict=False):
+        axis.scatter(values, truth, s=22)
+        axis.set(title=f"rank correlation {rho:+.2f}", xlabel=name)
+        axis.grid(alpha=0.3)
+    axes[0].set_ylabel("mAP of the last epoch, %")
+    figure.tight_layout()
+    figure.savefig(path, dpi=100)
 
 
 def main() -> None:
@@ -46,26 +82,24 @@ def main() -> None:
     arguments = parser.parse_args()
 
     trials = read_trials(arguments.searches)
-    names = sorted({name for trial in trials for name in trial if not name.startswith(LABELLED)})
+    truth = np.array([final for _, final in trials])
+    num_epochs = min(len(epochs) for epochs, _ in trials)
+    names = list(trials[0][0][-1])
     rows = []
     for name in names:
-        pairs = [(trial[name], trial[MAP]) for trial in trials if isinstance(trial.get(name), (int, float))]
-        values, truth = np.array(pairs, dtype=float).T
-        if len(pairs) < len(trials) or len(set(values)) < 3 or not np.isfinite(values).all():
-            continue
-        rows.append((name, *correlation(values, truth), values, truth))
+        values = np.array([epochs[-1][name] for epochs, _ in trials])
+        rows.append((name, spearman(values, truth), values))
     rows.sort(key=lambda row: -abs(row[1]))
-    print(f"{len(trials)} trials, mAP {min(t[MAP] for t in trials):.1f} to {max(t[MAP] for t in trials):.1f}")
-    for name, rho, low, high, _, _ in rows:
-        print(f"{name:32s} {rho:+.2f}  [{low:+.2f}, {high:+.2f}]")
+    print(f"{len(trials)} trials, mAP {truth.min():.1f} to {truth.max():.1f}; {len(rows)} numbers tried")
+    for name, rho, values in rows:
+        low, high, least, most = spread(values, truth)
+        print(f"{name:42s} {rho:+.2f}  95 % [{low:+.2f}, {high:+.2f}]  without one [{least:+.2f}, {most:+.2f}]")
+    for epoch in range(1, num_epochs - 1):
+        earlier = [(name, np.array([epochs[epoch][name] for epochs, _ in trials])) for name, _, _ in rows[:4]]
+        text = ", ".join(f"{name} {spearman(values, truth):+.2f}" for name, values in earlier)
+        print(f"after {epoch + 1} epochs: {text}")
     if arguments.out is not None:
-        figure, axes = pyplot.subplots(1, 4, figsize=(13, 3.4), sharey=True)
-        for axis, (name, rho, _, _, values, truth) in zip(axes, rows, strict=False):
-            axis.scatter(values, truth, s=18)
-            axis.set(title=f"rank correlation {rho:+.2f}", xlabel=name)
-        axes[0].set_ylabel("mAP of the last epoch, %")
-        figure.tight_layout()
-        figure.savefig(arguments.out, dpi=110)
+        draw(rows, truth, arguments.out)
 
 
 if __name__ == "__main__":

@@ -109,7 +109,7 @@ def note(trials: Sequence[TrialRecord], objective: Objective, page: str, command
         A link that compares the trials, the best five, and the command.
     """
     keys = list(trials[0].values) if trials else []
-    heading = ["trial", "status", objective.name, *keys]
+    heading = ["trial", "status", objective.name, *_short_names(keys)]
     rows = [
         [trial.trial_id, trial.status, _number(trial.objective), *(_number(trial.values[key]) for key in keys)]
         for trial in trials[:_MOST_NOTED]
@@ -153,7 +153,7 @@ def draw_trials(trials: Sequence[TrialRecord], space: Sequence[Dimension], objec
     for name, plot in pictures:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            axes = plot(study, target=lambda trial: trial.value, target_name=objective.name)
+            axes = plot(study, target_name=objective.name)  # with a target, the best lines would be the palest
         figure = axes.figure
         figure.set_size_inches(11, 5)
         figure.savefig(folder / f"{name}.png", dpi=110, bbox_inches="tight")
@@ -166,13 +166,17 @@ def _study(trials: Sequence[TrialRecord], space: Sequence[Dimension], objective:
     from pipeline.search.tune import distribution
 
     study = optuna.create_study(direction="maximize" if objective.mode == "max" else "minimize")
-    distributions = {dimension.key: distribution(dimension) for dimension in space}
+    keys = [dimension.key for dimension in space]
+    names = dict(zip(keys, _short_names(keys), strict=True))  # long ones are cut off in the pictures
+    distributions = {names[dimension.key]: distribution(dimension) for dimension in space}
     for trial in trials:
         # A pruned trial has a value of its own, from fewer epochs: left out, as it cannot be compared.
         if trial.status == DONE and trial.objective is not None and math.isfinite(trial.objective):
             study.add_trial(
                 optuna.trial.create_trial(
-                    params=dict(trial.values), distributions=distributions, value=float(trial.objective)
+                    params={names[key]: trial.values[key] for key in keys},
+                    distributions=distributions,
+                    value=float(trial.objective),
                 )
             )
     return study
@@ -196,6 +200,7 @@ def summary(trials: Sequence[TrialRecord], objective: Objective, command: str) -
                 "objective": trial.objective,
                 "values": dict(trial.values),
                 "metrics": dict(trial.metrics),
+                "weights": trial.weights,
             }
             for trial in trials
         ],
