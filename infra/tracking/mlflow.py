@@ -1,10 +1,12 @@
 """The tracker that logs to a run of MLflow, in batches, and never stops a training."""
 
+import fcntl
 import logging
 import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -42,7 +44,21 @@ def mlflow_client(uri: str) -> Any:
         logging.getLogger(name).setLevel(logging.ERROR)
     # Prints the traceback of every error of the database, which it raises as well.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
-    return MlflowClient(tracking_uri=uri)
+    with _alone(uri):
+        return MlflowClient(tracking_uri=uri)
+
+
+@contextmanager
+def _alone(uri: str) -> Iterator[None]:
+    """Let one process at a time open a database file: the first one creates its tables, and two at once fail."""
+    if not uri.startswith("sqlite:///"):
+        yield
+        return
+    database = Path(uri.removeprefix("sqlite:///"))
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with Path(f"{database}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 class MlflowTracker:

@@ -265,13 +265,19 @@ class RunStore:
 
     @cached_property
     def _experiment_id(self) -> str:
-        # The first call creates the database; several processes doing that at once break each other.
+        from mlflow.exceptions import MlflowException
+
         found = self._client.get_experiment_by_name(self.experiment)
-        if found is not None:
-            return str(found.experiment_id)
-        local = self.uri.startswith("sqlite:")
-        location = str(self.home.artifacts / self.experiment) if local else None
-        return str(self._client.create_experiment(self.experiment, artifact_location=location))
+        if found is None:
+            local = self.uri.startswith("sqlite:")
+            location = str(self.home.artifacts / self.experiment) if local else None
+            try:
+                return str(self._client.create_experiment(self.experiment, artifact_location=location))
+            except MlflowException:  # another process may have been faster
+                found = self._client.get_experiment_by_name(self.experiment)
+                if found is None:
+                    raise
+        return str(found.experiment_id)
 
     def _log_params(self, run_id: str, params: Mapping[str, str]) -> None:
         from mlflow.entities import Param

@@ -2,6 +2,8 @@ import json
 import os
 import socket
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -156,3 +158,16 @@ def test_a_plain_folder_is_refused() -> None:
 def test_a_database_is_not_asked(tmp_path: Path) -> None:
     check_store(f"sqlite:///{tmp_path}/none.db")
     assert list(tmp_path.iterdir()) == []
+
+
+def _open_store(root: Path) -> str:
+    home = Home(root)
+    return RunStore(home, f"sqlite:///{home.database}", "people").start("identity", params={}, tags={}, parent=None)
+
+
+def test_processes_that_start_at_once_in_a_new_home_share_its_database(tmp_path: Path) -> None:
+    with ProcessPoolExecutor(4, mp_context=get_context("spawn")) as pool:
+        runs = set(pool.map(_open_store, [tmp_path] * 4))
+    assert len(runs) == 4
+    experiments = {mlflow_client(f"sqlite:///{tmp_path}/mlflow.db").get_run(run).info.experiment_id for run in runs}
+    assert len(experiments) == 1
