@@ -3,7 +3,7 @@
     .venv/bin/genvar tune space.yaml --trials 10 --reduction 0
     .venv/bin/python benchmarks/objective.py runs/searches/*/results/search.json --out docs/objective.png
 
-For every number that needs no labels: Spearman's rank correlation with the mAP of a trial's last epoch, over the trials
+Also given: output folders of joint stages (with summary.json), for trainings that no search made. For every number that needs no labels: Spearman's rank correlation with the mAP of a trial's last epoch, over the trials
 that ran to the end; a 95 % interval by bootstrap over the trials; the lowest and highest correlation when one trial is
 left out; and the correlation of the number at each earlier epoch, which is what pruning sees, with the final mAP.
 """
@@ -18,7 +18,6 @@ import numpy as np
 from matplotlib import pyplot
 from scipy import stats
 
-MAP = "monitor/mAP"
 DRAWS = 2000
 # Numbers of a clustering that a search could follow, and products of them with the share of images in a cluster.
 ALONE = ("agreement_previous", "agreement_previous_nmi", "silhouette", "num_clusters")
@@ -28,6 +27,7 @@ def candidates(row: Mapping[str, float], num_images: int) -> dict[str, float]:
     """Return everything that is compared, from what an epoch logged; nothing of it looks at a label."""
     share = 1 - row["num_outliers"] / num_images
     found = {name: row[name] for name in ALONE if name in row} | {"clustered share": share}
+    # The mean silhouette of all images, an outlier counting 0, is the one of the clustered images times their share.
     found |= {f"{name} x share": row[name] * share for name in ALONE[:3] if name in row}
     if "agreement_previous" in row:
         found["agreement_previous x silhouette x share"] = row["agreement_previous"] * row["silhouette"] * share
@@ -38,14 +38,19 @@ def read_trials(paths: list[Path]) -> list[tuple[list[dict[str, float]], float]]
     """Return, for every finished trial, the candidates of each epoch and the mAP of the last one."""
     found = []
     for path in paths:
-        trials: list[dict[str, Any]] = json.loads(path.read_text())["trials"]
-        for trial in trials:
-            if trial["status"] == "done" and MAP in trial["metrics"]:
-                folder = Path(trial["weights"])
-                num_images = int(json.loads((folder / "summary.json").read_text())["num_images"])
-                rows = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
-                found.append(([candidates(row, num_images) for row in rows], float(trial["metrics"][MAP])))
+        folders = [path]
+        if path.is_file():
+            trials: list[dict[str, Any]] = json.loads(path.read_text())["trials"]
+            folders = [Path(trial["weights"]) for trial in trials if trial["status"] == "done"]
+        for folder in folders:
+            num_images = int(json.loads((folder / "summary.json").read_text())["num_images"])
+            rows, monitored = (_lines(folder / name) for name in ("history.jsonl", "monitor.jsonl"))
+            found.append(([candidates(row, num_images) for row in rows], float(monitored[-1]["mAP"])))
     return found
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def spearman(values: np.ndarray, truth: np.ndarray) -> float:
@@ -77,7 +82,7 @@ def draw(rows: list[tuple[str, float, np.ndarray]], truth: np.ndarray, path: Pat
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("searches", type=Path, nargs="+", help="search.json of finished searches")
+    parser.add_argument("searches", type=Path, nargs="+", help="search.json of searches, or folders of joint stages")
     parser.add_argument("--out", type=Path, help="picture: one scatter plot for each of the best four")
     arguments = parser.parse_args()
 

@@ -56,12 +56,14 @@ def cluster_numbers(found: PseudoLabels, previous: np.ndarray | None = None) -> 
         previous: Labels of the clustering before, (N,), or None.
 
     Returns:
-        Counts; ``silhouette``; ``neighbour_recall`` where the search was approximate; ``agreement_previous`` and
+        Counts; ``silhouette`` of the clustered images, and ``silhouette_all``, in which an outlier counts 0, so that
+        leaving images out earns nothing; ``neighbour_recall`` where the search was approximate; ``agreement_previous`` and
         ``agreement_previous_nmi``, how far the labels are those of the clustering before: both rise as training
         settles, without looking at any truth; and ``clustered_agreement``, the first of them times the share of images
-        that are in a cluster, so that leaving images out earns nothing.
+        that are in a cluster.
     """
     sizes = np.bincount(found.labels[found.labels >= 0])
+    share = float((found.labels >= 0).mean())
     numbers: dict[str, float] = {
         "num_clusters": found.num_clusters,
         "num_outliers": found.num_outliers,
@@ -69,6 +71,7 @@ def cluster_numbers(found: PseudoLabels, previous: np.ndarray | None = None) -> 
         "largest_cluster": int(sizes.max(initial=0)),
         "median_cluster": float(np.median(sizes)) if len(sizes) else 0.0,
         "silhouette": found.silhouette,
+        "silhouette_all": found.silhouette * share,
     }
     if found.recall is not None:
         numbers["neighbour_recall"] = found.recall
@@ -77,7 +80,7 @@ def cluster_numbers(found: PseudoLabels, previous: np.ndarray | None = None) -> 
         numbers |= {
             "agreement_previous": agreed.ari,
             "agreement_previous_nmi": agreed.nmi,
-            "clustered_agreement": agreed.ari * float((found.labels >= 0).mean()),
+            "clustered_agreement": agreed.ari * share,
         }
     return numbers
 

@@ -41,7 +41,10 @@ def tune(
     ] = None,
     objective: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(help="clustered-agreement, agreement, silhouette, cycle, or labelled-mAP.", show_default="by the searched settings"),
+        typer.Option(
+            help="silhouette-all, clustered-agreement, agreement, silhouette, cycle, or labelled-mAP.",
+            show_default="by the searched settings",
+        ),
     ] = None,
     trials: Annotated[int, typer.Option(min=1, max=10_000, help="Trials in all.")] = 16,
     concurrency: Annotated[

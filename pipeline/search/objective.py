@@ -30,6 +30,14 @@ class Objective:
 
 OBJECTIVES = (
     Objective(
+        "silhouette-all",
+        "silhouette_all",
+        "max",
+        ("joint", "identity"),
+        False,
+        "mean silhouette of all images in Jaccard distance, an outlier counting 0",
+    ),
+    Objective(
         "clustered-agreement",
         "clustered_agreement",
         "max",
@@ -80,11 +88,11 @@ def find_objective(name: str | None, searched: set[str]) -> Objective:
         searched: Stages whose settings vary.
 
     Returns:
-        For a search over the generator alone ``cycle``, else ``clustered-agreement``, when no name was given.
+        For a search over the generator alone ``cycle``, else ``silhouette-all``, when no name was given.
     """
     known = {objective.name: objective for objective in OBJECTIVES}
     if name is None:
-        name = "cycle" if searched == {"generator"} else "clustered-agreement"
+        name = "cycle" if searched == {"generator"} else "silhouette-all"
     if name not in known:
         raise UserError(f'--objective wants one of {", ".join(known)}, but got "{name}"')
     return known[name]

@@ -16,6 +16,7 @@ def _found(*labels: int) -> PseudoLabels:
 
 def test_numbers_by_hand() -> None:
     numbers = cluster_numbers(_found(0, 0, 0, 1, 1, -1))
+    assert numbers.pop("silhouette_all") == pytest.approx(0.25 * 5 / 6)
     assert numbers == {
         "num_clusters": 2,
         "num_outliers": 1,

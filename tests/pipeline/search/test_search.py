@@ -47,7 +47,7 @@ def test_a_dry_run_shows_the_search_and_writes_nothing(tmp_path: Path) -> None:
         "  varies     joint.lr=log(0.0005, 0.01)",
     ):
         assert line in done.stdout.splitlines()
-    assert "clustered-agreement, max" in done.stdout
+    assert "silhouette-all, max" in done.stdout
     assert not (tmp_path / "home").exists()
 
 
