@@ -3,9 +3,10 @@
     .venv/bin/genvar tune space.yaml --trials 10 --reduction 0
     .venv/bin/python benchmarks/objective.py runs/searches/*/results/search.json --out docs/objective.png
 
-Also given: output folders of joint stages (with summary.json), for trainings that no search made. For every number that needs no labels: Spearman's rank correlation with the mAP of a trial's last epoch, over the trials
-that ran to the end; a 95 % interval by bootstrap over the trials; the lowest and highest correlation when one trial is
-left out; and the correlation of the number at each earlier epoch, which is what pruning sees, with the final mAP.
+Output folders of joint stages serve too, for trainings that no search made. For every number that needs no labels:
+Spearman's rank correlation with the mAP of a trial's last epoch, over the trials that ran to the end; a 95 % interval by
+bootstrap over the trials; the lowest and highest correlation when one trial is left out; and the correlation of the
+number at each earlier epoch, which is what pruning sees, with the final mAP.
 """
 
 import argparse

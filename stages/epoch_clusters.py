@@ -57,10 +57,9 @@ def cluster_numbers(found: PseudoLabels, previous: np.ndarray | None = None) -> 
 
     Returns:
         Counts; ``silhouette`` of the clustered images, and ``silhouette_all``, in which an outlier counts 0, so that
-        leaving images out earns nothing; ``neighbour_recall`` where the search was approximate; ``agreement_previous`` and
-        ``agreement_previous_nmi``, how far the labels are those of the clustering before: both rise as training
-        settles, without looking at any truth; and ``clustered_agreement``, the first of them times the share of images
-        that are in a cluster.
+        leaving images out earns nothing; ``neighbour_recall`` where the search was approximate; and, where there was a
+        clustering before, ``agreement_previous`` and ``agreement_previous_nmi``, how far the labels are the same, and
+        ``clustered_agreement``, the first of them times the share of images in a cluster. None looks at any truth.
     """
     sizes = np.bincount(found.labels[found.labels >= 0])
     share = float((found.labels >= 0).mean())
