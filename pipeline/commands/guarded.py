@@ -9,7 +9,7 @@ from typing import NoReturn
 import typer
 
 from infra.messages import TerminalHandler, send_to
-from pipeline.commands.termination import EXIT_TERMINATED, end_on_sigterm
+from pipeline.commands.termination import EXIT_TERMINATED, end_now, end_on_sigterm
 from reid_core.errors import UserError
 
 _EXIT_USER_ERROR = 2
@@ -31,6 +31,7 @@ def guarded(*, debug: bool) -> Iterator[None]:
     except SystemExit as ended:
         if ended.code == EXIT_TERMINATED:
             typer.echo("genvar: terminated; the same command continues where this one stopped", err=True)
+            end_now()
         raise
     except Exception as error:
         if not _is_full_disk(error):

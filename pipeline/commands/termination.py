@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 import time
 from functools import cache
@@ -24,6 +25,13 @@ def end_on_sigterm() -> None:
     # The interpreter writes the number of every signal there, also while a library has put its own handler in place.
     signal.set_wakeup_fd(_watched_pipe(), warn_on_full_buffer=False)
     signal.signal(signal.SIGTERM, _terminated)
+
+
+def end_now() -> NoReturn:
+    """End the process, once everything is closed: the end of the interpreter can wait on a library's threads."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(EXIT_TERMINATED)
 
 
 def _terminated(number: int, frame: FrameType | None) -> NoReturn:
