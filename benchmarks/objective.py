@@ -4,8 +4,8 @@
     .venv/bin/python benchmarks/objective.py runs/searches/*/results/search.json --out docs/objective.png
 
 Output folders of joint stages serve too, for trainings that no search made. For every number that needs no labels:
-Spearman's rank correlation with the mAP of a trial's last epoch, over the trials that ran to the end; a 95 % interval by
-bootstrap over the trials; the lowest and highest correlation when one trial is left out; and the correlation of the
+Spearman's rank correlation with the mAP of a trial's last epoch, over the trials that ran to the end; a 95 % interval
+by bootstrap over the trials; the lowest and highest correlation when one trial is left out; and the correlation of the
 number at each earlier epoch, which is what pruning sees, with the final mAP.
 """
 
