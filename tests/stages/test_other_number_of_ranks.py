@@ -58,7 +58,11 @@ def test_it_goes_on_with_another_number(
     assert first[0]["epoch"] == rows[0]["epoch"]  # the first epoch was taken up, not trained again
     assert first[0]["images_per_second"] == rows[0]["images_per_second"]
     assert len(rows) == len(quiet) == 2
-    losses = [key for key in quiet[1] if key.endswith(("contrast", "reconstruction", "cycle", "adversarial"))]
+    losses = [
+        key
+        for key in quiet[1]
+        if "/" not in key and key.endswith(("contrast", "reconstruction", "cycle", "adversarial"))
+    ]
     assert losses
     for row, wanted in zip(rows, quiet, strict=True):
         for loss in losses:
