@@ -183,11 +183,12 @@ class _Trial:
     def _on_epoch(self, metrics: Mapping[str, float], step: int) -> None:
         self._seen |= metrics
         self._update(metrics=dict(self._seen))
+        self._tracker.log_metrics(_numbers(metrics), step)
         if self._job.objective.metric not in metrics:
             return
         value = float(metrics[self._job.objective.metric])
         self._update(epochs=step + 1, objective=value)
-        self._tracker.log_metrics({"objective": value, **_numbers(self._seen)}, step)
+        self._tracker.log_metrics({"objective": value}, step)
         if step + 1 < self._job.num_epochs:  # the last one waits for the weights: see ``run``
             self._report(last_report(self.record))
 

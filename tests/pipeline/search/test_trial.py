@@ -81,6 +81,17 @@ def test_epochs_are_reported_and_noted_and_shared_stages_run_once(job: TrialJob)
     ]
 
 
+def test_what_is_measured_after_the_objective_is_logged_with_its_own_epoch(job: TrialJob) -> None:
+    trial = trials._Trial({"loop.step.size": 2.0}, job, "a", lambda numbers: None)
+    for epoch in (0, 1):
+        trial._on_epoch({"position": float(epoch)}, epoch)
+        trial._on_epoch({"monitor/mAP": 50.0 + epoch}, epoch)
+    trial._tracker.flush()
+    history = RunStore(job.home, job.uri, job.experiment)._client.get_metric_history(trial.record.run_id, "monitor/mAP")
+    assert [(m.step, m.value) for m in history] == [(0, 50.0), (1, 51.0)]
+    assert trial.record.metrics == {"position": 1.0, "monitor/mAP": 51.0}
+
+
 def test_a_trial_that_was_killed_goes_on_under_its_run(job: TrialJob, monkeypatch: pytest.MonkeyPatch) -> None:
     def stop(numbers: Mapping[str, float]) -> None:
         if numbers["epoch"] == 2:
