@@ -32,8 +32,10 @@ STEPS_A_SECOND = 10
 STEP_SECONDS = 0.27
 
 
-def write(uri: str, run_id: str, journal: Path, seconds: float, results: "multiprocessing.Queue[list[float]]") -> None:
-    """Log steps for a while, and hand back how long each call took."""
+def write(
+    uri: str, run_id: str, journal: Path, seconds: float, results: "multiprocessing.Queue[list[float]]", running: Any
+) -> None:
+    """Log steps for a while, and hand back how long each call took; sets the event ``running`` at the first one."""
     tracker = MlflowTracker(uri, run_id, journal)
     durations = []
     end = time.monotonic() + seconds
@@ -43,6 +45,7 @@ def write(uri: str, run_id: str, journal: Path, seconds: float, results: "multip
         tracker.log_metrics({f"number/{index}": float(step) for index in range(NUMBERS_A_STEP)}, step)
         durations.append(time.perf_counter() - start)
         step += 1
+        running.set()
         time.sleep(max(0.0, 1 / STEPS_A_SECOND - durations[-1]))
     tracker.flush()
     results.put(durations)
@@ -66,7 +69,9 @@ def server(folder: Path, port: int) -> Iterator["subprocess.Popen[bytes]"]:
         process.wait()
 
 
-def measure(uri: str, folder: Path, *, processes: int, seconds: float, port: int | None) -> dict[str, Any]:
+def measure(
+    uri: str, folder: Path, *, processes: int, seconds: float, port: int | None, running: Any
+) -> dict[str, Any]:
     """Let processes log at once, count what arrived, and say what a step cost."""
     store = RunStore(Home(folder / "home"), uri, "benchmark")
     run_ids = [store.start(f"writer {index}", params={}, tags={}, parent=None) for index in range(processes)]
@@ -74,7 +79,7 @@ def measure(uri: str, folder: Path, *, processes: int, seconds: float, port: int
     context = multiprocessing.get_context("spawn")
     results: multiprocessing.Queue[list[float]] = context.Queue()
     writers = [
-        context.Process(target=write, args=(uri, run_id, journal, seconds, results))
+        context.Process(target=write, args=(uri, run_id, journal, seconds, results, running))
         for run_id, journal in zip(run_ids, journals, strict=True)
     ]
     for writer in writers:
@@ -101,10 +106,11 @@ def measure(uri: str, folder: Path, *, processes: int, seconds: float, port: int
     }
 
 
-def restart(folder: Path, port: int, seconds: float) -> None:
-    """Serve, go away in the middle, and serve again until this process is ended."""
+def restart(folder: Path, port: int, seconds: float, running: Any) -> None:
+    """Serve, go away a third of ``seconds`` after the first step, and serve again until this process is ended."""
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit())  # so that the server ends too
     with server(folder, port):
+        running.wait()
         time.sleep(seconds / 3)
     time.sleep(seconds / 6)
     with server(folder, port):
@@ -121,7 +127,10 @@ def main() -> None:
         folder = Path(name) / "sqlite"
         folder.mkdir()
         uri = f"sqlite:///{folder}/mlflow.db"
-        found["sqlite"] = measure(uri, folder, processes=arguments.processes, seconds=arguments.seconds, port=None)
+        context = multiprocessing.get_context("spawn")
+        found["sqlite"] = measure(
+            uri, folder, processes=arguments.processes, seconds=arguments.seconds, port=None, running=context.Event()
+        )
         for kind in ("server", "server, stopped in the middle"):
             folder = Path(name) / kind.replace(", ", "-").replace(" ", "-")
             folder.mkdir()
@@ -129,7 +138,8 @@ def main() -> None:
                 probe.bind(("127.0.0.1", 0))
                 port = int(probe.getsockname()[1])
             seconds = arguments.seconds if "stopped" in kind else 1e6
-            serving = multiprocessing.Process(target=restart, args=(folder, port, seconds))
+            running = context.Event()
+            serving = context.Process(target=restart, args=(folder, port, seconds, running))
             serving.start()
             try:
                 wait_for_store(f"http://127.0.0.1:{port}", 120)
@@ -139,6 +149,7 @@ def main() -> None:
                     processes=arguments.processes,
                     seconds=arguments.seconds,
                     port=port,
+                    running=running,
                 )
             finally:
                 serving.terminate()
