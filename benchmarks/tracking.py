@@ -35,8 +35,11 @@ STEP_SECONDS = 0.27
 def write(
     uri: str, run_id: str, journal: Path, seconds: float, results: "multiprocessing.Queue[list[float]]", running: Any
 ) -> None:
-    """Log steps for a while, and hand back how long each call took; sets the event ``running`` at the first one."""
+    """Log steps for a while, and hand back how long each call took; sets ``running`` when the connection stands."""
     tracker = MlflowTracker(uri, run_id, journal)
+    tracker.log_metrics({"connected": 1.0}, 0)
+    tracker.flush()  # imports MLflow and sends: before the clock starts
+    running.set()
     durations = []
     end = time.monotonic() + seconds
     step = 0
@@ -45,7 +48,6 @@ def write(
         tracker.log_metrics({f"number/{index}": float(step) for index in range(NUMBERS_A_STEP)}, step)
         durations.append(time.perf_counter() - start)
         step += 1
-        running.set()
         time.sleep(max(0.0, 1 / STEPS_A_SECOND - durations[-1]))
     tracker.flush()
     results.put(durations)
@@ -107,7 +109,7 @@ def measure(
 
 
 def restart(folder: Path, port: int, seconds: float, running: Any) -> None:
-    """Serve, go away a third of ``seconds`` after the first step, and serve again until this process is ended."""
+    """Serve, go away a third of ``seconds`` after the first arrival, and serve again until this process is ended."""
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit())  # so that the server ends too
     with server(folder, port):
         running.wait()
