@@ -16,6 +16,7 @@ from pathlib import Path
 from infra.compute.guard import start_guard
 from infra.compute.machine import available_cpus, available_gpus
 from infra.compute.ray_code import shipped_code
+from infra.compute.ray_errors import started_in_time
 from reid_core.errors import UserError
 
 OBJECT_STORE_BYTES = 1 << 30
@@ -144,17 +145,18 @@ def _start(num_cpus: int, num_gpus: int) -> None:
 
     folder = _folder()
     _guards.append(start_guard(folder))
-    ray.init(
-        address="local",
-        num_cpus=num_cpus,
-        num_gpus=num_gpus,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        object_store_memory=OBJECT_STORE_BYTES,
-        _node_ip_address="127.0.0.1",
-        _temp_dir=str(folder),
-    )
+    with started_in_time():
+        ray.init(
+            address="local",
+            num_cpus=num_cpus,
+            num_gpus=num_gpus,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            object_store_memory=OBJECT_STORE_BYTES,
+            _node_ip_address="127.0.0.1",
+            _temp_dir=str(folder),
+        )
 
 
 def _folder() -> Path:

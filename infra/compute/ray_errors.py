@@ -1,6 +1,26 @@
 """What Ray says when memory or disk runs out, in sentences that say what to do."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from reid_core.errors import UserError
+
+# Ray has no type of its own for this: a plain Exception with this sentence.
+_SLOW_START = "timed out during startup"
+
+
+@contextmanager
+def started_in_time() -> Iterator[None]:
+    """Say in a sentence that a cluster did not start in the half minute that Ray gives it."""
+    try:
+        yield
+    except Exception as error:
+        if _SLOW_START not in str(error):
+            raise
+        raise UserError(
+            "Ray could not start within 30 seconds, perhaps because the machine is busy; give the same command again, "
+            "or leave Ray out with --executor local"
+        ) from error
 
 
 def explained(error: BaseException) -> UserError | None:

@@ -1,7 +1,8 @@
 import pytest
 import ray.exceptions as of_ray
 
-from infra.compute.ray_errors import explained
+from infra.compute.ray_errors import explained, started_in_time
+from reid_core.errors import UserError
 
 
 @pytest.mark.parametrize(
@@ -29,3 +30,10 @@ def test_the_cause_counts_too() -> None:
 def test_other_errors_stay_what_they_are() -> None:
     assert explained(ValueError("something else")) is None
     assert explained(of_ray.ActorDiedError()) is None
+
+
+def test_a_start_that_takes_too_long_is_a_sentence_and_nothing_else_is() -> None:
+    with pytest.raises(UserError, match="could not start within 30 seconds"), started_in_time():
+        raise Exception("The current node timed out during startup. This could happen because")  # as Ray raises it
+    with pytest.raises(ValueError, match="something else"), started_in_time():
+        raise ValueError("something else")
