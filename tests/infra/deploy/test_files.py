@@ -105,11 +105,15 @@ def test_pods_fit_the_schemas_of_kubernetes() -> None:
 
 
 def test_the_launcher_file_passes_rays_own_check() -> None:
+    from jsonschema import ValidationError
     from ray.autoscaler._private.util import prepare_config, validate_config
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        validate_config(prepare_config(_load("launcher/aws.yaml")))
+        config = prepare_config(_load("launcher/aws.yaml"))
+        validate_config(config)  # raises what is wrong
+        with pytest.raises(ValidationError, match="many"):
+            validate_config({**config, "max_workers": "many"})
 
 
 @pytest.mark.parametrize("name", _SCRIPTS)

@@ -210,7 +210,7 @@ def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
     return _on_two_ranks(tmp_path_factory.mktemp("ranks"), list(CASES))
 
 
-def _compare(two_ranks: list[Any], name: str, alone: dict[str, Tensor], tolerance: float) -> None:
+def _assert_same_on_every_rank(two_ranks: list[Any], name: str, alone: dict[str, Tensor], tolerance: float) -> None:
     for together in two_ranks:
         assert together[name].keys() == alone.keys()
         for what, value in alone.items():
@@ -221,7 +221,7 @@ def _compare(two_ranks: list[Any], name: str, alone: dict[str, Tensor], toleranc
 
 @pytest.mark.parametrize("name", CASES)
 def test_two_ranks_do_what_one_does(two_ranks: list[Any], name: str) -> None:
-    _compare(two_ranks, name, CASES[name](), 1e-6)
+    _assert_same_on_every_rank(two_ranks, name, CASES[name](), 1e-6)
 
 
 def test_groups_matter_and_so_are_configuration(two_ranks: list[Any]) -> None:
@@ -234,7 +234,7 @@ def test_groups_matter_and_so_are_configuration(two_ranks: list[Any]) -> None:
 def test_for_twenty_steps(tmp_path: Path, name: str) -> None:
     alone = LONG[name]()
     assert len(alone["curve"]) == STEPS
-    _compare(_on_two_ranks(tmp_path, [name]), name, alone, 1e-4 if name == "long joint" else 1e-6)
+    _assert_same_on_every_rank(_on_two_ranks(tmp_path, [name]), name, alone, 1e-4 if name == "long joint" else 1e-6)
 
 
 @pytest.mark.slow

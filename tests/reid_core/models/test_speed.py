@@ -37,7 +37,7 @@ def _step(*, dtype: torch.dtype | None = None, channels_last: bool = False, comp
     return result
 
 
-def _near(result: StepResult, plain: StepResult, tolerance: float) -> None:
+def _assert_near(result: StepResult, plain: StepResult, tolerance: float) -> None:
     assert result.skipped == 0
     assert result.terms.keys() == plain.terms.keys()
     for name, value in plain.terms.items():
@@ -49,17 +49,17 @@ def _near(result: StepResult, plain: StepResult, tolerance: float) -> None:
 
 
 def test_bfloat16_is_near_float32_and_its_gradients_are_finite() -> None:
-    _near(_step(dtype=BF16), _step(), 0.01)
+    _assert_near(_step(dtype=BF16), _step(), 0.01)
 
 
 def test_channels_last_is_the_same_to_rounding() -> None:
-    _near(_step(channels_last=True), _step(), 1e-4)
+    _assert_near(_step(channels_last=True), _step(), 1e-4)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_compiled_is_the_same_to_rounding() -> None:
-    _near(_step(compiled=True), _step(), 1e-3)
+    _assert_near(_step(compiled=True), _step(), 1e-3)
 
 
 def test_r1_is_that_of_float32() -> None:
