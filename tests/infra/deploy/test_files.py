@@ -105,7 +105,7 @@ def test_pods_fit_the_schemas_of_kubernetes() -> None:
 
 
 def test_the_launcher_file_passes_rays_own_check() -> None:
-    from jsonschema import ValidationError
+    from jsonschema import ValidationError  # type: ignore[import-untyped]
     from ray.autoscaler._private.util import prepare_config, validate_config
 
     with warnings.catch_warnings():
