@@ -111,7 +111,7 @@ def run(config: GeneratorConfig, inputs: Mapping[str, Path], out_dir: Path, comp
 
 def _loop(context: TrainContext, job: _Job) -> None:
     config, out_dir = job.config, job.out_dir
-    images = read_training_images(job.data_dir)
+    images = read_training_images(job.data_dir, out_dir.parent / "scratch", context.device)
     guidance = GuidanceSource(job.mesh_dir, images.view.image_ids, job.data_dir)
     networks = _networks(config, job.identity_dir, context.device)
     encoder, generator, discriminator = networks.encoder, networks.generator, networks.discriminator

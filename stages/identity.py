@@ -64,7 +64,7 @@ def run(config: IdentityConfig, inputs: Mapping[str, Path], out_dir: Path, compu
 
 def _loop(context: TrainContext, job: _Job) -> None:
     config, out_dir, device = job.config, job.out_dir, context.device
-    images = read_training_images(job.data_dir)
+    images = read_training_images(job.data_dir, out_dir.parent / "scratch", device)
     cameras = _cameras(config, images)
 
     # Start: the same weights on every rank, and the untrained encoder for comparison.

@@ -78,7 +78,7 @@ def run(config: JointConfig, inputs: Mapping[str, Path], out_dir: Path, compute:
 
 def _loop(context: TrainContext, job: _Job) -> None:
     config, out_dir, device = job.config, job.out_dir, context.device
-    images = read_training_images(job.inputs["data"])
+    images = read_training_images(job.inputs["data"], out_dir.parent / "scratch", device)
     guidance = GuidanceSource(job.inputs["mesh"], images.view.image_ids, job.inputs["data"])
 
     # Networks, optimisers and memory as the warm-ups left them.

@@ -6,17 +6,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
 from infra.compute.protocol import TrainContext
 from infra.tracking.protocol import Tracker
-from reid_core.data.images import as_float, load_images
+from reid_core.data.decoded import is_whole, map_decoded, write_decoded
+from reid_core.data.images import as_float
 from reid_core.data.manifest import UnlabelledImages, read_manifest, unlabelled
 from reid_core.data.sending import send
 from reid_core.errors import UserError
 from reid_core.evaluation.embed import embed
-from reid_core.learning.distributed import broadcast, gather_batch, own_slice, world
+from reid_core.learning.distributed import broadcast, count_over_ranks, gather_batch, own_slice, world
 from reid_core.learning.generation import GenerationBatch
 from reid_core.learning.guidance import draw_angles, guidance_for
 from reid_core.learning.mixing import Mixture, draw_mixture
@@ -92,11 +94,11 @@ def read_view(data_dir: Path) -> UnlabelledImages:
 
 
 class TrainingImages:
-    """The unlabelled training images, decoded once and kept as bytes.
+    """The unlabelled training images as bytes.
 
     Attributes:
         view: Image ids, files and cameras.
-        pixels: uint8, shape (N, 3, H, W).
+        pixels: uint8, shape (N, 3, H, W); mapped from a file.
         size: H and W.
         cameras: Camera of each image, shape (N,), or None.
     """
@@ -115,15 +117,45 @@ class TrainingImages:
         return as_float(send(self.pixels[index], device))
 
 
-def read_training_images(data_dir: Path) -> TrainingImages:
-    """Decode the training images of a data stage's output at the size that the manifest names."""
+def read_training_images(data_dir: Path, scratch: Path, device: torch.device) -> TrainingImages:
+    """Decode the training images at the size that the manifest names, once; called by every rank.
+
+    All ranks decode a part each into one file, which all of them map: a machine holds the bytes once, however many
+    ranks it has, and a training that starts again finds them.
+
+    Args:
+        data_dir: Output of the data stage.
+        scratch: Folder of this stage's unfinished work, which every node sees.
+        device: Of this rank.
+
+    Returns:
+        The images, in the order of the manifest.
+
+    Raises:
+        UserError: There is no training image, or one cannot be read.
+    """
     manifest = read_manifest(data_dir / "manifest.parquet")
     view = unlabelled(manifest)
     if len(view) == 0:
         raise UserError(f"the data set {manifest.info.get('dataset')} has no training image; choose another one")
     height, width = manifest.info["image_size"]
-    threads = max(1, torch.get_num_threads())
-    return TrainingImages(view, load_images(view.paths, size=(height, width), num_threads=threads))
+    file, count, size = scratch / "pixels.bin", len(view), (height, width)
+    rank, num_ranks = world()
+    # Rank 0 alone looks: a network's file system may show the others what was there a while ago.
+    if not count_over_ranks(int(rank == 0 and is_whole(file, count, size)), device):
+        partial = file.with_suffix(".partial")
+        scratch.mkdir(parents=True, exist_ok=True)
+        own = range(rank * count // num_ranks, (rank + 1) * count // num_ranks)
+        write_decoded(partial, view.paths, own, size, num_threads=max(1, torch.get_num_threads()))
+        _wait_for_ranks(device)
+        if rank == 0:
+            partial.replace(file)
+        _wait_for_ranks(device)
+    return TrainingImages(view, map_decoded(file, count, size))
+
+
+def _wait_for_ranks(device: torch.device) -> None:
+    count_over_ranks(1, device)
 
 
 class GuidanceSource:
@@ -238,10 +270,10 @@ def embed_training_images(encoder: nn.Module, images: TrainingImages, device: to
         L2-normalised, float32 on the CPU, the same on every rank, shape (N, D).
     """
     rank, size = world()
-    rounds = -(-len(images) // size)
-    own = (torch.arange(rounds) * size + rank) % len(images)  # every rank the same number; the surplus is cut below
-    features = embed(encoder, images.pixels[own], batch_size=batch_size, device=device)
-    return gather_batch(features.to(device)).cpu()[: len(images)]
+    own = images.pixels[rank::size]  # a view: nothing is copied
+    features = embed(encoder, own, batch_size=batch_size, device=device)
+    missing = -(-len(images) // size) - len(own)  # every rank sends the same number; the surplus is cut
+    return gather_batch(F.pad(features, (0, 0, 0, missing)).to(device)).cpu()[: len(images)]
 
 
 def cluster_features(

@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import torch
 from PIL import Image
 
 from infra.tracking.silent import SilentTracker
@@ -19,7 +20,7 @@ class _Shown(SilentTracker):
 def test_both_sheets_are_written_and_shown_and_the_networks_keep_their_modes(
     upstream: dict[str, Path], tmp_path: Path
 ) -> None:
-    images = read_training_images(upstream["data"])
+    images = read_training_images(upstream["data"], tmp_path, torch.device("cpu"))
     guidance = GuidanceSource(upstream["mesh"], images.view.image_ids)
     generator = load_generator(upstream["generator"] / "generator.safetensors").train()
     encoder = load_identity(upstream["identity"] / "identity.safetensors").train()

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from reid_core.data.images import load_images
 from reid_core.data.manifest import read_manifest, write_manifest
 from reid_core.errors import UserError
 from reid_core.learning.guidance import edge_guidance
@@ -22,8 +23,10 @@ from stages.training import (
 )
 
 
-def test_guidance_of_a_batch_is_the_cache_at_zero_and_at_each_images_angle(upstream: dict[str, Path]) -> None:
-    images = read_training_images(upstream["data"])
+def test_guidance_of_a_batch_is_the_cache_at_zero_and_at_each_images_angle(
+    upstream: dict[str, Path], tmp_path: Path
+) -> None:
+    images = read_training_images(upstream["data"], tmp_path, torch.device("cpu"))
     guidance = GuidanceSource(upstream["mesh"], images.view.image_ids)
     index = torch.tensor([3, 0, 5])
     pixels = images.batch(index, torch.device("cpu"))
@@ -36,7 +39,7 @@ def test_guidance_of_a_batch_is_the_cache_at_zero_and_at_each_images_angle(upstr
 
 
 def test_a_mesh_cache_of_other_images_is_refused(upstream: dict[str, Path], tmp_path: Path) -> None:
-    images = read_training_images(upstream["data"])
+    images = read_training_images(upstream["data"], tmp_path, torch.device("cpu"))
     GuidanceSource(upstream["mesh"], images.view.image_ids, upstream["data"])
     manifest = read_manifest(upstream["data"] / "manifest.parquet")
     write_manifest(replace(manifest, table=manifest.table.slice(1)), tmp_path / "manifest.parquet", root=".")
@@ -45,7 +48,7 @@ def test_a_mesh_cache_of_other_images_is_refused(upstream: dict[str, Path], tmp_
 
 
 def test_images_whose_body_is_in_doubt_keep_their_edges(upstream: dict[str, Path], tmp_path: Path) -> None:
-    images = read_training_images(upstream["data"])
+    images = read_training_images(upstream["data"], tmp_path, torch.device("cpu"))
     names = images.view.image_ids[:2]
     info = open_mesh_cache(upstream["mesh"] / "mesh_cache").info
     statuses = no_bodies(["no_person", "low_confidence"])
@@ -59,8 +62,25 @@ def test_images_whose_body_is_in_doubt_keep_their_edges(upstream: dict[str, Path
     assert torch.equal(turned, still)
 
 
-def test_embeddings_are_normalised_and_in_order(upstream: dict[str, Path]) -> None:
-    images = read_training_images(upstream["data"])
+def test_pictures_are_decoded_once_and_found_again(upstream: dict[str, Path], tmp_path: Path) -> None:
+    first = read_training_images(upstream["data"], tmp_path / "scratch", torch.device("cpu"))
+    height, width = first.size
+    expected = load_images(first.view.paths, (height, width))
+    assert torch.equal(first.pixels, expected)
+    file = tmp_path / "scratch" / "pixels.bin"
+    assert [entry.name for entry in file.parent.iterdir()] == [file.name]
+
+    # Another start reads the file, whatever it holds; one that is not whole is written again.
+    length = file.stat().st_size
+    file.write_bytes(bytes(length))
+    assert not read_training_images(upstream["data"], file.parent, torch.device("cpu")).pixels.any()
+    file.write_bytes(b"cut short")
+    again = read_training_images(upstream["data"], file.parent, torch.device("cpu"))
+    assert torch.equal(again.pixels, expected)
+
+
+def test_embeddings_are_normalised_and_in_order(upstream: dict[str, Path], tmp_path: Path) -> None:
+    images = read_training_images(upstream["data"], tmp_path, torch.device("cpu"))
     encoder = load_identity(upstream["identity"] / "identity.safetensors")
     features = embed_training_images(encoder, images, torch.device("cpu"), batch_size=7)
     with torch.no_grad():
