@@ -125,12 +125,12 @@ def gigabytes(data: DataSet) -> dict[str, float]:
     """Return what the large things take, in GB.
 
     Returns:
-        Name to size: decoded training images (every rank keeps them), features of 2,048 numbers, guidance maps as
-        stored (about a fifth of their pixels after compression).
+        Name to size: decoded training images (one file, which all ranks of a machine map), features of 2,048 numbers,
+        guidance maps as stored (about a fifth of their pixels after compression).
     """
     pixels = 256 * 128
     return {
-        "decoded images, each rank": data.train * 3 * pixels / 1e9,
+        "decoded images, each machine": data.train * 3 * pixels / 1e9,
         "features (memory)": data.train * 2048 * 4 / 1e9,
         "mesh cache on disk": data.train * 8 * pixels / 5 / 1e9,
     }
