@@ -52,7 +52,7 @@ def tiny_generator() -> GeneratorConfig:
 
 
 def tiny_joint() -> JointConfig:
-    """Joint training in about 150 seconds; learning rate and temperature by ``genvar tune contrast``, without labels."""
+    """Joint training in about 150 seconds; learning rate and temperature by ``genvar tune``, without labels."""
     return JointConfig(
         num_epochs=8,
         batch_size=16,
