@@ -2,10 +2,10 @@
 
     .venv/bin/python benchmarks/chaos.py --kills 20
 
-Generator warm-up and joint training of a few rendered people, in deterministic mode. A victim is drawn again and again:
-a rank of the training, or the whole command (driver). It is killed by ``kill -9`` after a random time; the command is
-given again whenever it died, as a person would. At the end the weights are compared byte by byte with those of a run
-that nobody disturbed.
+Generator warm-up and joint training of a few rendered people, in deterministic mode, half of the kills in each. A
+victim is drawn again and again: a rank of the training, or the whole command (driver). It is killed by ``kill -9`` a
+random time after the ranks have begun; the command is given again whenever it died, as a person would. At the end the
+weights are compared byte by byte with those of a run that nobody disturbed.
 """
 
 import argparse
@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--ranks", type=int, default=2)
     parser.add_argument("--epochs", type=int, default=30, help="of both stages")
-    parser.add_argument("--longest", type=float, default=25.0, help="seconds that a run is left alone at most")
+    parser.add_argument("--longest", type=float, default=10.0, help="seconds that ranks at work are left alone at most")
     parser.add_argument("--executor", default="local")
     parser.add_argument("--seed", type=int, default=0, help="of the victims and moments")
     parser.add_argument("--work", type=Path, required=True, help="folder for both runs, about 100 MB")
@@ -80,7 +80,7 @@ def disturb(command: list[str], *, kills: int, longest: float, home: Path, draws
         How often what was killed and in which stage, how often the command was given, and the seconds it all took.
     """
     killed = {"driver": 0, "rank": 0}
-    during = dict.fromkeys(("before", *STAGES), 0)
+    during = dict.fromkeys(STAGES, 0)
     given, start = 0, time.monotonic()
     process: subprocess.Popen[bytes] | None = None
     while sum(killed.values()) < kills:
@@ -88,19 +88,25 @@ def disturb(command: list[str], *, kills: int, longest: float, home: Path, draws
             if process is not None and process.returncode == 0:
                 break  # it ended before all kills were spent: more epochs are needed
             process, given = _start(command), given + 1
-        time.sleep(draws.uniform(0.1, 1.0) * longest)
+        # The first stage gets half of the kills, or as many as it lives to see.
+        if not _ranks(process) or (_at_work(home) == STAGES[0] and during[STAGES[0]] >= kills // 2):
+            time.sleep(0.1)
+            continue
+        time.sleep(draws.uniform(0.0, longest))
         ranks, stage = _ranks(process), _at_work(home)
+        if process.poll() is not None or stage not in STAGES:
+            continue
         if ranks and draws.random() < 0.5:
             os.kill(draws.choice(ranks), signal.SIGKILL)
-            killed["rank"] += 1
-            during[stage] += 1
-            print(f"killed a rank, {stage}", file=sys.stderr, flush=True)
-        elif process.poll() is None:
+            victim = "rank"
+            time.sleep(1.0)  # so that the dead one is not counted among the ranks again
+        else:
             process.kill()
             process.wait()
-            killed["driver"] += 1
-            during[stage] += 1
-            print(f"killed the command, {stage}", file=sys.stderr, flush=True)
+            victim = "driver"
+        killed[victim] += 1
+        during[stage] += 1
+        print(f"killed a {victim}, {stage}", file=sys.stderr, flush=True)
     while process is None or process.wait() != 0:
         if given > kills + 20:
             raise SystemExit("the command does not end by itself")
