@@ -230,6 +230,7 @@ def test_groups_matter_and_so_are_configuration(two_ranks: list[Any]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", ["long identity", "long generator", "long joint"])
 def test_for_twenty_steps(tmp_path: Path, name: str) -> None:
     alone = LONG[name]()
@@ -238,6 +239,7 @@ def test_for_twenty_steps(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_what_is_left_is_rounding_that_joint_training_amplifies(tmp_path: Path) -> None:
     # One rank whose weights are off by the last bits goes astray as fast as two ranks do: the dynamics are steep, and
     # nothing is drawn or averaged differently. A mistake would show in the first step, at full size.
