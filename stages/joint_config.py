@@ -26,7 +26,7 @@ class ContrastConfig(StageConfig):
     encoder_passes: EncoderPasses = Field(
         "by_kind",
         description="Generated images that pass the encoder as one batch: by_kind (each kind once, by itself), by_loss "
-        "(more work) or together (one pass): other batch statistics, the same mAP (ours).",
+        "(more work) or together (one pass); other batch statistics (ours).",
     )
 
     def weights_by_term(self) -> dict[str, float]:
