@@ -4,9 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
+
 from infra.checkpoints import latest_checkpoint
 from infra.compute.local import LocalCompute
 from infra.compute.protocol import TrainContext
+from reid_core.data.ahead import one_ahead
+from stages.hardware import HardwareConfig
 
 C = TypeVar("C")
 
@@ -51,3 +55,8 @@ def stopped_within_an_epoch(checkpoint_dir: Path) -> bool:
     newest = latest_checkpoint(checkpoint_dir)
     assert newest is not None, checkpoint_dir
     return int(newest.name.rpartition("-")[2]) > 0
+
+
+def load_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make batches one ahead on the CPU too, as training does on a GPU: a checkpoint must not count the one ahead."""
+    monkeypatch.setattr(HardwareConfig, "loading", lambda _, batches, device: one_ahead(batches, device=device))

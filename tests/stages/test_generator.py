@@ -12,7 +12,7 @@ from reid_core.models.weights import load_discriminator, load_generator
 from stages.generator import GeneratorConfig, learning_rate, run
 from stages.resuming import CheckpointConfig
 from stages.training import GeneratorOptimConfig
-from tests.stages.interruption import KilledError, MortalCompute, stopped_within_an_epoch
+from tests.stages.interruption import KilledError, MortalCompute, load_ahead, stopped_within_an_epoch
 from tests.stages.small_configs import GENERATOR
 
 
@@ -39,8 +39,15 @@ def test_writes_networks_pictures_and_history(upstream: dict[str, Path]) -> None
 
 @pytest.mark.parametrize(("every", "killed_after"), [(0, 1), (1, 4)], ids=["between epochs", "within one"])
 def test_a_resumed_run_equals_an_uninterrupted_one(
-    upstream: dict[str, Path], tmp_path: Path, compute: LocalCompute, every: int, killed_after: int
+    monkeypatch: pytest.MonkeyPatch,
+    upstream: dict[str, Path],
+    tmp_path: Path,
+    compute: LocalCompute,
+    every: int,
+    killed_after: int,
 ) -> None:
+    if every:
+        load_ahead(monkeypatch)
     config = GENERATOR.model_copy(update={"checkpoints": CheckpointConfig(every=every)})
     mortal = MortalCompute(checkpoints=killed_after)
     with pytest.raises(KilledError):

@@ -12,7 +12,7 @@ from reid_core.models.weights import load_identity
 from stages.identity import run
 from stages.identity_config import IdentityConfig
 from stages.resuming import CheckpointConfig
-from tests.stages.interruption import KilledError, MortalCompute, stopped_within_an_epoch
+from tests.stages.interruption import KilledError, MortalCompute, load_ahead, stopped_within_an_epoch
 from tests.stages.small_configs import IDENTITY
 from tests.stages.trackers import RecordingTracker
 
@@ -36,8 +36,10 @@ def test_writes_weights_history_and_summary(upstream: dict[str, Path]) -> None:
 
 @pytest.mark.parametrize(("every", "killed_after"), [(0, 1), (1, 3)], ids=["between epochs", "within one"])
 def test_a_resumed_run_equals_an_uninterrupted_one(
-    upstream: dict[str, Path], tmp_path: Path, every: int, killed_after: int
+    monkeypatch: pytest.MonkeyPatch, upstream: dict[str, Path], tmp_path: Path, every: int, killed_after: int
 ) -> None:
+    if every:
+        load_ahead(monkeypatch)
     config = IDENTITY.model_copy(update={"checkpoints": CheckpointConfig(every=every)})
     out_dir = tmp_path / "out"
     mortal = MortalCompute(checkpoints=killed_after)

@@ -15,7 +15,7 @@ from stages.clustering import read_pseudo_labels
 from stages.joint import run
 from stages.joint_config import JointConfig
 from stages.resuming import CheckpointConfig
-from tests.stages.interruption import KilledError, MortalCompute, stopped_within_an_epoch
+from tests.stages.interruption import KilledError, MortalCompute, load_ahead, stopped_within_an_epoch
 from tests.stages.small_configs import JOINT
 
 WEIGHTS = ("identity.safetensors", "generator.safetensors", "discriminator.safetensors")
@@ -54,8 +54,16 @@ def test_trains_everything_and_writes_every_epochs_labels(upstream: dict[str, Pa
 
 @pytest.mark.parametrize(("every", "killed_after"), [(0, 1), (1, 1)], ids=["between epochs", "within one"])
 def test_a_resumed_run_equals_an_uninterrupted_one(
-    upstream: dict[str, Path], trained: Path, tmp_path: Path, compute: LocalCompute, every: int, killed_after: int
+    monkeypatch: pytest.MonkeyPatch,
+    upstream: dict[str, Path],
+    trained: Path,
+    tmp_path: Path,
+    compute: LocalCompute,
+    every: int,
+    killed_after: int,
 ) -> None:
+    if every:
+        load_ahead(monkeypatch)
     config = JOINT.model_copy(update={"checkpoints": CheckpointConfig(every=every)})
     mortal = MortalCompute(checkpoints=killed_after)
     with pytest.raises(KilledError):
