@@ -190,7 +190,7 @@ def count_gflop(batch_size: int = 2) -> Mapping[str, float]:
     how = GenerationSettings(
         rotation=True, mixing="dmixup", weights={**weights, "adversarial": 1.0}, r1_weight=0.01, clip_norm=5.0
     )
-    contrast = ContrastSettings({"rotation_contrast": 1.0, "mixing_contrast": 1.0}, 0.04, False, True)
+    contrast = ContrastSettings({"rotation_contrast": 1.0, "mixing_contrast": 1.0}, 0.04, False, True, "by_loss")
     optimisers = Optimisers(
         torch.optim.SGD(networks.encoder.parameters(), lr=1e-6),
         torch.optim.SGD(networks.generator.parameters(), lr=1e-6),

@@ -40,14 +40,14 @@ class ContrastSettings:
         encoder_passes: Which generated images pass the encoder as one batch: those of one loss, so that rotations pass
             twice; those of one kind, once for both losses, as the equations stand; or all of them together. The
             choice decides batch statistics. Where contrast looks at other images than generation does (other
-            backgrounds, classical views, or no gradient to the generator), they pass by loss.
+            backgrounds, classical views, mixed pixels, or no gradient to the generator), they pass by loss.
     """
 
     weights: dict[str, float]
     temperature: float
     swap_background: bool
     trains_generator: bool
-    encoder_passes: EncoderPasses = "by_loss"
+    encoder_passes: EncoderPasses = "by_kind"
 
 
 class JointBatch(NamedTuple):
@@ -135,7 +135,7 @@ def joint_step(
     if train_generator:
         with clock.part("generator"):
             views = generate_views(generator, batch.generation, parts, rotation=how.rotation, mixing=how.mixing)
-            if _serves_both(batch, views, contrast):
+            if _serves_both(batch, views, how.mixing, contrast):
                 passed = _encode_kinds(encode, views, together=contrast.encoder_passes == "together")
                 embeddings = torch.cat([encoded.embedding for encoded in passed])[len(images) :]
                 parts_of_passes = [part_appearance(each.feature_map, generator.num_parts) for each in passed]
@@ -204,9 +204,10 @@ def _contrast(
     return terms
 
 
-def _serves_both(batch: JointBatch, views: Views, contrast: ContrastSettings) -> bool:
+def _serves_both(batch: JointBatch, views: Views, mixing: MixingKind, contrast: ContrastSettings) -> bool:
     """Tell whether one pass of the encoder serves generation and contrast: both look at the same images."""
-    changed = contrast.swap_background or not contrast.trains_generator or batch.classical is not None
+    shown_others = batch.classical is not None or mixing == "image"  # which generation does not make
+    changed = contrast.swap_background or not contrast.trains_generator or shown_others
     return contrast.encoder_passes != "by_loss" and not changed and (views.any_rotated or views.mix is not None)
 
 
