@@ -11,7 +11,6 @@ from torch import Tensor
 from reid_core.data.images import as_float, as_uint8
 from reid_core.evaluation.generated_grid import sheet
 from reid_core.mesh.guidance import ANGLES
-from reid_core.models.identity import part_appearance
 from reid_core.models.weights import load_generator, load_identity
 
 Bytes = NDArray[np.uint8]
@@ -34,7 +33,7 @@ def paint(folders: Mapping[str, Path], method: str, images: Tensor, maps: Tensor
     encoder = load_identity(folders[encoding] / "identity.safetensors")
     painted = []
     for pixels, sides in zip(torch.split(images, BATCH), torch.split(maps, BATCH), strict=True):
-        parts = part_appearance(encoder.feature_map(as_float(pixels)), generator.num_parts)
+        parts = generator.appearance(encoder.maps(as_float(pixels)))
         views = [generator(as_float(side)[:, None], parts) for side in sides.unbind(dim=1)]
         painted.append(as_uint8(torch.stack(views, dim=1)))
     return torch.cat(painted)

@@ -15,7 +15,6 @@ from reid_core.learning.contrast import Draws
 from reid_core.learning.generation import parameters_fixed
 from reid_core.learning.generator_step import Networks, Optimisers
 from reid_core.learning.joint_step import JointBatch
-from reid_core.models.identity import part_appearance
 
 TEMPERATURE = 0.04
 
@@ -26,15 +25,15 @@ def plain_step(networks: Networks, optimisers: Optimisers, batch: JointBatch) ->
     source, pool, draws = batch.generation, batch.pool, batch.draws
     x, mixture = source.images, source.mixture
     encoded = encoder(x)
-    features, parts = F.normalize(encoded.embedding, dim=1), part_appearance(encoded.feature_map, generator.num_parts)
+    features, parts = F.normalize(encoded.embedding, dim=1), generator.appearance(encoded.maps)
 
     x_rec = generator(source.guidance, parts)
     x_rot = generator(source.turned, parts)
     with running_statistics_kept(encoder):
-        parts_rec = part_appearance(encoder(x_rec).feature_map, generator.num_parts)
-        parts_rot = part_appearance(encoder(x_rot).feature_map, generator.num_parts)
+        parts_rec = generator.appearance(encoder(x_rec).maps)
+        parts_rot = generator.appearance(encoder(x_rot).maps)
         x_cyc = generator(source.guidance, parts_rot)
-        parts_cyc = part_appearance(encoder(x_cyc).feature_map, generator.num_parts)
+        parts_cyc = generator.appearance(encoder(x_cyc).maps)
         share = mixture.ratio.view(-1, 1, 1)
         x_mix = generator(source.guidance, share * parts + (1 - share) * parts[mixture.partner])
         seen_rot = F.normalize(encoder(x_rot).embedding, dim=1)

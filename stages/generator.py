@@ -17,7 +17,7 @@ from reid_core.learning.generation import GenerationBatch
 from reid_core.learning.generator_step import GenerationSettings, Networks, Optimisers, generator_step
 from reid_core.models.discriminator import Discriminator
 from reid_core.models.generator import Generator
-from reid_core.models.identity import IdentityEncoder, part_appearance
+from reid_core.models.identity import PaintedFrom, painted_maps
 from reid_core.models.initial import initialised
 from reid_core.models.weights import load_identity, network_header, save_weights
 from reid_core.seeds import generator_for
@@ -54,6 +54,11 @@ class GeneratorConfig(StageConfig):
     channels: int = Field(128, ge=8, le=1024, description="Channels of S and G at a quarter of the size (ours).")
     num_blocks: int = Field(4, ge=1, le=32, description="Residual blocks of S (ours).")
     num_parts: int = Field(4, ge=1, le=16, description="P: horizontal stripes of appearance (paper).")
+    painted_from: PaintedFrom = Field(
+        "last",
+        description="Maps of the encoder that appearance is pooled from: the last (paper), or the two early ones at a "
+        "quarter and an eighth of the size (ours), which keep colours whatever the encoder was trained for.",
+    )
     structure_norm: Literal["none", "instance"] = Field(
         "instance", description="Norm of S; instance as in the paper, none keeps the silhouette in a narrow network."
     )
@@ -127,7 +132,7 @@ def _loop(context: TrainContext, job: _Job) -> None:
     }
     progress = Progress(context, config.checkpoints, parts)
     if progress.fresh:
-        generator.decoder.calibrate(_sample_parts(encoder, images, config, context.device))
+        generator.decoder.calibrate(_sample_parts(networks, images, config, context.device))
 
     for epoch in progress.epochs(config.num_epochs):
         log = _run_epoch(learner, epoch, progress)
@@ -172,10 +177,11 @@ def _networks(config: GeneratorConfig, identity_dir: Path, device: torch.device)
     generator = initialised(
         lambda: Generator(
             config.channels,
-            part_dim=encoder.embedding_dim,
+            part_dim=sum(painted_maps(encoder.map_channels, config.painted_from)),
             num_parts=config.num_parts,
             num_blocks=config.num_blocks,
             norm=config.structure_norm,
+            painted_from=config.painted_from,
         ),
         config.seed,
         "generator",
@@ -260,14 +266,12 @@ def _write_summary(
 
 
 @torch.no_grad()
-def _sample_parts(
-    encoder: IdentityEncoder, images: TrainingImages, config: GeneratorConfig, device: torch.device
-) -> Tensor:
+def _sample_parts(networks: Networks, images: TrainingImages, config: GeneratorConfig, device: torch.device) -> Tensor:
     """Return the part appearance of up to 4096 images, shape (B, P, C): the decoder's calibration."""
     order = torch.randperm(len(images), generator=generator_for(config.seed, "generator", "calibration"))[:4096]
     return torch.cat(
         [
-            part_appearance(encoder.feature_map(images.batch(index, device)), config.num_parts)
+            networks.generator.appearance(networks.encoder.maps(images.batch(index, device)))
             for index in torch.split(order, 64)
         ]
     )

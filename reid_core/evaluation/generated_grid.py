@@ -12,7 +12,7 @@ from torch import Tensor
 
 from reid_core.data.images import as_uint8
 from reid_core.models.generator import Generator
-from reid_core.models.identity import IdentityEncoder, part_appearance
+from reid_core.models.identity import IdentityEncoder
 
 _HEADING = 14  # pixels above the columns
 _GAP = 2
@@ -34,10 +34,10 @@ def generator_grid(
     Returns:
         One row a person.
     """
-    parts = part_appearance(encoder(images).feature_map, generator.num_parts)
+    parts = generator.appearance(encoder.maps(images))
     turned = [generator(guidance[:, [column]], parts) for column in range(len(angles))]
     back_from = turned[min(4, len(angles) - 1)]
-    back_parts = part_appearance(encoder(back_from).feature_map, generator.num_parts)
+    back_parts = generator.appearance(encoder.maps(back_from))
     back = generator(guidance[:, [0]], back_parts)
     columns = [images, guidance[:, [0]].expand(-1, 3, -1, -1), *turned, back]
     names = ["input", "mesh", "same", *[f"{angle}" for angle in angles[1:]], "back"]

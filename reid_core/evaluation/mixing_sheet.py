@@ -11,7 +11,7 @@ from reid_core.data.images import as_uint8
 from reid_core.evaluation.sheets import Cell, draw_sheet
 from reid_core.learning.mixing import blend
 from reid_core.models.generator import Generator
-from reid_core.models.identity import IdentityEncoder, part_appearance
+from reid_core.models.identity import IdentityEncoder
 
 _TITLES = {
     "dmixup": "D-mixup: appearance alone is mixed",
@@ -38,7 +38,7 @@ def mixing_sheet(
     """
     assert len(images) >= 2, len(images)
     assert len(images) % 2 == 0, len(images)
-    parts = part_appearance(encoder(images).feature_map, generator.num_parts)
+    parts = generator.appearance(encoder.maps(images))
     structure = generator.structure(guidance)
     ratios = torch.linspace(1, 0, num_ratios, device=images.device)
     words = [f"{100 * float(1 - ratio):.0f} % j" for ratio in ratios]

@@ -19,7 +19,7 @@ from reid_core.learning.update import Trained, Update, update
 from reid_core.losses.objective import weighted_sum
 from reid_core.models.discriminator import Discriminator
 from reid_core.models.generator import Generator
-from reid_core.models.identity import IdentityEncoder, part_appearance
+from reid_core.models.identity import IdentityEncoder
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def generator_step(
     encoder, generator, discriminator = networks.encoder, networks.generator, networks.discriminator
 
     def appearance(images: Tensor, sources: tuple[Tensor, ...]) -> Tensor:
-        return part_appearance(encoder.feature_map(images), generator.num_parts)
+        return generator.appearance(encoder.maps(images))
 
     with clock.part("generator"):
         with torch.no_grad():

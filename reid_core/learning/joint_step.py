@@ -23,7 +23,7 @@ from reid_core.learning.generator_step import GenerationSettings, Networks, Opti
 from reid_core.learning.mixing import MixingKind, image_mixup
 from reid_core.learning.update import Trained, update
 from reid_core.losses.objective import weighted_sum
-from reid_core.models.identity import Encoded, part_appearance
+from reid_core.models.identity import Encoded
 
 EncoderPasses = Literal["by_loss", "by_kind", "together"]
 
@@ -120,12 +120,12 @@ def joint_step(
 
     def appearance(generated: Tensor, sources: tuple[Tensor, ...]) -> Tensor:
         with running_statistics_kept(encoder), groups.of(*sources):
-            return part_appearance(encoder.feature_map(generated), generator.num_parts)
+            return generator.appearance(encoder.maps(generated))
 
     with clock.part("encoder"), groups.of(everyone):
         encoded = encoder(images)
         features = F.normalize(encoded.embedding, dim=1)
-        parts = part_appearance(encoded.feature_map, generator.num_parts)
+        parts = generator.appearance(encoded.maps)
 
     # Generated variance, and what it has to be for the generator's sake.
     terms: dict[str, Tensor] = {}
@@ -138,7 +138,7 @@ def joint_step(
             if _serves_both(batch, views, how.mixing, contrast):
                 passed = _encode_kinds(encode, views, together=contrast.encoder_passes == "together")
                 embeddings = torch.cat([encoded.embedding for encoded in passed])[len(images) :]
-                parts_of_passes = [part_appearance(each.feature_map, generator.num_parts) for each in passed]
+                parts_of_passes = [generator.appearance(each.maps) for each in passed]
                 seen = torch.cat(parts_of_passes)[: len(images) + len(views.rotated)]
             else:
                 first = torch.cat([views.reconstruction, views.rotation])

@@ -8,10 +8,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-CHANNELS = 1280  # of the last feature map
+CHANNELS = (24, 40, 1280)  # of the last maps at a quarter and an eighth of the image's size, and of the last one
 # TensorFlow's Lite networks read pixels in [-1, 1]: subtracting 127 and dividing by 128.
 PIXEL_MEAN, PIXEL_STD = (127 / 255,) * 3, (128 / 255,) * 3
 
+_QUARTER, _EIGHTH = 2, 4  # the last blocks whose maps are of this size
 _LAST_HALVING = 11  # the block that halves the map from a 16th to a 32nd of the image
 
 
@@ -36,10 +37,20 @@ class EfficientNetLite0(nn.Module):
         depthwise.static_padding = nn.ZeroPad2d(depthwise.kernel_size[0] // 2)
         self.network = network
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Return the last feature map of normalised images (B, 3, H, W); shape (B, 1280, H/16, W/16)."""
-        feature_map: Tensor = self.network.extract_features(images)
-        return feature_map
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return maps of normalised images (B, 3, H, W).
+
+        Args:
+            images: Normalised, shape (B, 3, H, W).
+
+        Returns:
+            The last map at a quarter of the size (B, 24, H/4, W/4), at an eighth (B, 40, H/8, W/8), and the last of
+            all (B, 1280, H/16, W/16).
+        """
+        net = self.network
+        x = net._swish(net._bn0(net._conv_stem(images)))
+        maps = [x := block(x) for block in net._blocks]
+        return maps[_QUARTER], maps[_EIGHTH], net._swish(net._bn1(net._conv_head(x)))
 
 
 def packaged_imagenet_state() -> Mapping[str, Tensor]:

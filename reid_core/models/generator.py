@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from reid_core.models.identity import FeatureMaps, PaintedFrom, painted_maps, part_appearance
 from reid_core.models.speed import reduced, widened
 
 StructureNorm = Literal["none", "instance"]
@@ -142,6 +143,7 @@ class Generator(nn.Module):
         num_parts: int = 4,
         num_blocks: int = 4,
         norm: StructureNorm = "instance",
+        painted_from: PaintedFrom = "last",
     ) -> None:
         super().__init__()
         self.settings = {
@@ -150,7 +152,9 @@ class Generator(nn.Module):
             "num_parts": num_parts,
             "num_blocks": num_blocks,
             "norm": norm,
+            "painted_from": painted_from,
         }
+        self.painted_from = painted_from
         self.num_parts = num_parts
         self.structure = StructureEncoder(channels, num_blocks=num_blocks, norm=norm)
         self.decoder = Decoder(channels, part_dim=part_dim, num_parts=num_parts)
@@ -158,6 +162,11 @@ class Generator(nn.Module):
     def compilable(self) -> list[nn.Module]:
         """Return the parts that torch may compile."""
         return [self.structure, self.decoder]
+
+    def appearance(self, maps: FeatureMaps) -> Tensor:
+        """Return A(x), which the decoder paints from: stripes of the encoder's maps of images x; shape (B, P, C)."""
+        chosen = painted_maps(maps, self.painted_from)
+        return torch.cat([part_appearance(feature_map, self.num_parts) for feature_map in chosen], dim=2)
 
     def forward(self, guidance: Tensor, parts: Tensor) -> Tensor:
         """Generate images from guidance (B, 1, H, W) and part appearance (B, P, C); shape (B, 3, H, W)."""

@@ -1,9 +1,10 @@
 """The identity encoder: a ResNet or EfficientNet-Lite0 with last stride 1, global average pool and batch-norm neck.
 
-Letters: B images, H x W pixels, C channels of the last feature map, h x w its size, D embedding, P stripes.
+Letters: B images, H x W pixels, C channels of a feature map (E and F of earlier ones), h x w its size, D embedding,
+P stripes.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import torch
 import torchvision.models as zoo
@@ -35,15 +36,33 @@ ARCHITECTURES = (
 )
 
 
-class Encoded(NamedTuple):
-    """What the encoder sees in images.
+PaintedFrom = Literal["last", "early"]
+T = TypeVar("T")
+
+
+class FeatureMaps(NamedTuple):
+    """What the encoder sees in images, on the way and at the end.
 
     Attributes:
-        feature_map: Last feature map, shape (B, C, h, w).
+        quarter: Last map at a quarter of the image's size, shape (B, E, H/4, W/4).
+        eighth: Last map at an eighth, shape (B, F, H/8, W/8).
+        last: Last feature map, shape (B, C, h, w).
+    """
+
+    quarter: Tensor
+    eighth: Tensor
+    last: Tensor
+
+
+class Encoded(NamedTuple):
+    """Images after the encoder.
+
+    Attributes:
+        maps: Feature maps.
         embedding: After pool and neck, not normalised, shape (B, D).
     """
 
-    feature_map: Tensor
+    maps: FeatureMaps
     embedding: Tensor
 
 
@@ -54,6 +73,7 @@ class IdentityEncoder(nn.Module):
         arch: One of ``ARCHITECTURES``.
         backbone: Everything before the pool: a ``ResNet`` or an ``EfficientNetLite0``.
         embedding_dim: D (and C).
+        map_channels: E, F and C.
         computes_in: Precision of the backbone, None for that of its weights; pool and neck keep theirs.
     """
 
@@ -67,14 +87,16 @@ class IdentityEncoder(nn.Module):
         self.computes_in: torch.dtype | None = None
         if arch == LITE:
             self.backbone = efficientnet.EfficientNetLite0()
-            self.embedding_dim = efficientnet.CHANNELS
+            self.map_channels = efficientnet.CHANNELS
             mean, std = efficientnet.PIXEL_MEAN, efficientnet.PIXEL_STD
         else:
             self.backbone = _resnet(arch)
-            self.embedding_dim = int(self.backbone.fc.in_features)
+            dim = int(self.backbone.fc.in_features)
+            self.map_channels = (dim // 8, dim // 4, dim)
             self.backbone.fc = nn.Identity()
             _set_last_stride_one(self.backbone)
             mean, std = IMAGENET_MEAN, IMAGENET_STD
+        self.embedding_dim = self.map_channels[-1]
         self.neck = nn.BatchNorm1d(self.embedding_dim)
         self.neck.bias.requires_grad_(False)  # the neck only rescales, as in every peer
         self.register_buffer("pixel_mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
@@ -87,27 +109,42 @@ class IdentityEncoder(nn.Module):
             images: RGB in [-1, 1], shape (B, 3, H, W).
 
         Returns:
-            Feature map (B, C, h, w) and embedding (B, D), the latter not normalised.
+            Feature maps and embedding (B, D), the latter not normalised.
         """
-        feature_map = self.feature_map(images)
-        return Encoded(feature_map, self.neck(feature_map.mean(dim=(2, 3))))
+        maps = self.maps(images)
+        return Encoded(maps, self.neck(maps.last.mean(dim=(2, 3))))
 
-    def feature_map(self, images: Tensor) -> Tensor:
-        """Return the last feature map alone, (B, C, h, w), of images in [-1, 1], (B, 3, H, W)."""
+    def maps(self, images: Tensor) -> FeatureMaps:
+        """Return the feature maps alone, of images in [-1, 1], (B, 3, H, W)."""
         x = ((images + 1) / 2 - self.pixel_mean) / self.pixel_std
         net = self.backbone
         with reduced(self.computes_in, images.device):
             if isinstance(net, ResNet):
-                x = net.maxpool(net.relu(net.bn1(net.conv1(x))))
-                x = net.layer4(net.layer3(net.layer2(net.layer1(x))))
+                quarter = net.layer1(net.maxpool(net.relu(net.bn1(net.conv1(x)))))
+                eighth = net.layer2(quarter)
+                last = net.layer4(net.layer3(eighth))
             else:
-                x = net(x)
-        return widened(x)
+                quarter, eighth, last = net(x)
+        return FeatureMaps(widened(quarter), widened(eighth), widened(last))
 
     def compilable(self) -> list[nn.Module]:
         """Return the parts that torch may compile."""
         net = self.backbone
         return [net.layer1, net.layer2, net.layer3, net.layer4] if isinstance(net, ResNet) else [net]
+
+
+def painted_maps(maps: tuple[T, T, T], source: PaintedFrom) -> list[T]:
+    """Choose what appearance is pooled from: the last map, as published, or the early ones, which keep colours.
+
+    Args:
+        maps: Quarter, eighth and last: of ``FeatureMaps`` or of ``map_channels``.
+        source: Last map alone, or the two before it.
+
+    Returns:
+        Those chosen.
+    """
+    quarter, eighth, last = maps
+    return [last] if source == "last" else [quarter, eighth]
 
 
 def part_appearance(feature_map: Tensor, num_parts: int) -> Tensor:

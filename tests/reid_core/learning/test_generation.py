@@ -26,7 +26,7 @@ def test_terms_match_a_plain_writing_of_the_losses(generator: torch.Generator) -
     encoder = networks.encoder.eval()
 
     def appearance(images: Tensor, sources: tuple[Tensor, ...] = ()) -> Tensor:
-        return part_appearance(encoder(images).feature_map, 4)
+        return part_appearance(encoder(images).maps.last, 4)
 
     with torch.no_grad():
         parts = appearance(batch.images)
@@ -52,10 +52,10 @@ def test_without_mesh_or_rotation_nothing_is_turned(
 ) -> None:
     networks, batch = small_networks(), small_batch(generator, has_mesh)
     encoder = networks.encoder.eval()
-    parts = part_appearance(encoder(batch.images).feature_map, 4)
+    parts = part_appearance(encoder(batch.images).maps.last, 4)
     made = generation(
         networks.generator,
-        lambda images, sources: part_appearance(encoder(images).feature_map, 4),
+        lambda images, sources: part_appearance(encoder(images).maps.last, 4),
         batch,
         parts,
         rotation=rotation,

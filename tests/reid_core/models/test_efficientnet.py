@@ -10,8 +10,16 @@ def test_the_last_stride_is_one_at_any_size_divisible_by_sixteen() -> None:
     network = initialised(EfficientNetLite0, 0).eval()
     with torch.no_grad():
         for height, width in ((64, 32), (112, 48)):
-            feature_map = network(torch.zeros(2, 3, height, width))
-            assert feature_map.shape == (2, CHANNELS, height // 16, width // 16)
+            maps = network(torch.zeros(2, 3, height, width))
+            for feature_map, channels, stride in zip(maps, CHANNELS, (4, 8, 16), strict=True):
+                assert feature_map.shape == (2, channels, height // stride, width // stride)
+
+
+def test_the_last_map_is_the_packages_own() -> None:
+    network = initialised(EfficientNetLite0, 0).eval()
+    images = torch.linspace(-1, 1, 2 * 3 * 64 * 32).view(2, 3, 64, 32).sin()
+    with torch.no_grad():
+        assert torch.equal(network(images)[-1], network.network.extract_features(images))
 
 
 def test_training_draws_no_random_number() -> None:

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from reid_core.models.generator import Generator, adaptive_instance_norm
+from reid_core.models.identity import FeatureMaps
 from reid_core.models.initial import initialised
 
 
@@ -38,6 +39,18 @@ def test_both_guidance_and_every_part_reach_the_image(generator: torch.Generator
     assert parts.grad is not None
     assert bool((parts.grad.abs().sum(dim=2) > 0).all())
     assert float(guidance.grad.abs().sum()) > 0
+
+
+def test_appearance_is_pooled_from_the_maps_that_were_asked_for() -> None:
+    # Rows of a map are constant: stripe p of a map with 2 rows a stripe is the mean of its two rows.
+    rows = {channels: torch.arange(8.0).view(1, 1, 8, 1) + 100 * channels for channels in (2, 3, 5)}
+    maps = FeatureMaps(*(row.expand(1, channels, 8, 4) for channels, row in rows.items()))
+    stripes = torch.tensor([0.5, 2.5, 4.5, 6.5])
+    last = Generator(8, part_dim=5, num_blocks=1).appearance(maps)
+    torch.testing.assert_close(last, (stripes + 500).view(1, 4, 1).expand(1, 4, 5))
+    early = Generator(8, part_dim=5, num_blocks=1, painted_from="early").appearance(maps)
+    expected = torch.cat([(stripes + 200).view(4, 1).expand(4, 2), (stripes + 300).view(4, 1).expand(4, 3)], dim=1)
+    torch.testing.assert_close(early, expected[None])
 
 
 def test_calibration_takes_away_what_everyone_has_in_common(generator: torch.Generator) -> None:

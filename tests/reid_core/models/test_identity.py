@@ -14,9 +14,18 @@ def test_last_stride_is_one_and_the_embedding_is_the_pooled_map(arch: str, dim: 
     encoder = initialised(lambda: IdentityEncoder(arch), 0).eval()
     with torch.no_grad():
         seen = encoder(torch.rand(2, 3, 64, 32) * 2 - 1)
-    assert seen.feature_map.shape == (2, dim, 4, 2)  # 64 / 16, where stride 2 would give 64 / 32
+    assert seen.maps.last.shape == (2, dim, 4, 2)  # 64 / 16, where stride 2 would give 64 / 32
     assert encoder.embedding_dim == dim
-    torch.testing.assert_close(seen.embedding, encoder.neck(seen.feature_map.mean(dim=(2, 3))))
+    torch.testing.assert_close(seen.embedding, encoder.neck(seen.maps.last.mean(dim=(2, 3))))
+
+
+@pytest.mark.parametrize("arch", ["resnet10", "resnet18", "resnet50", "resnext50_32x4d", "efficientnet_lite0"])
+def test_early_maps_are_the_last_ones_of_their_size(arch: str) -> None:
+    encoder = initialised(lambda: IdentityEncoder(arch), 0).eval()
+    with torch.no_grad():
+        maps = encoder.maps(torch.zeros(1, 3, 64, 32))
+    assert [tuple(each.shape[2:]) for each in maps] == [(16, 8), (8, 4), (4, 2)]
+    assert tuple(each.shape[1] for each in maps) == encoder.map_channels
 
 
 def test_images_are_normalised_inside() -> None:

@@ -85,9 +85,9 @@ def test_whatever_leaves_a_network_is_float32() -> None:
     images = torch.rand(2, 3, 64, 32)
     encoded = networks.encoder(images)
     parts = torch.rand(2, 4, 512)
-    made = [encoded.feature_map, encoded.embedding, networks.generator(images[:, :1], parts)]
+    made = [encoded.maps.last, encoded.embedding, networks.generator(images[:, :1], parts)]
     assert {tensor.dtype for tensor in (*made, *networks.discriminator(images))} == {torch.float32}
-    assert encoded.feature_map.flatten().unique().numel() < encoded.feature_map.numel()  # 8 bits: values coincide
+    assert encoded.maps.last.flatten().unique().numel() < encoded.maps.last.numel()  # 8 bits: values coincide
 
 
 def test_double_precision_stays_double() -> None:
