@@ -11,12 +11,13 @@ from infra.compute.local import LocalCompute
 from infra.tracking.silent import SilentTracker
 from reid_core.errors import UserError
 from reid_core.models.weights import load_generator, load_identity
+from stages import generator as generator_stage
 from stages.clustering import read_pseudo_labels
 from stages.joint import run
 from stages.joint_config import JointConfig
 from stages.resuming import CheckpointConfig
 from tests.stages.interruption import KilledError, MortalCompute, load_ahead, stopped_within_an_epoch
-from tests.stages.small_configs import JOINT
+from tests.stages.small_configs import GENERATOR, JOINT
 
 WEIGHTS = ("identity.safetensors", "generator.safetensors", "discriminator.safetensors")
 
@@ -94,6 +95,21 @@ def test_switches_of_the_ablation(
     # A generator that nothing trains is handed on unchanged.
     same = (tmp_path / "out" / WEIGHTS[1]).read_bytes() == (upstream["generator"] / WEIGHTS[1]).read_bytes()
     assert same == (config.generator_every == 0 or not config.generates)
+
+
+def test_joint_training_paints_from_the_maps_that_the_warm_up_painted_from(
+    upstream: dict[str, Path], tmp_path: Path, compute: LocalCompute
+) -> None:
+    early = GENERATOR.model_copy(update={"painted_from": "early", "num_epochs": 1})
+    generator_stage.run(early, upstream, tmp_path / "generator", compute, SilentTracker())
+    config = JOINT.model_copy(update={"num_epochs": 1})
+    run(config, {**upstream, "generator": tmp_path / "generator"}, tmp_path / "out", compute, SilentTracker())
+    before = load_generator(tmp_path / "generator" / "generator.safetensors")
+    after = load_generator(tmp_path / "out" / "generator.safetensors")
+    assert before.settings == after.settings
+    assert after.settings["part_dim"] == 64 + 128  # channels at a quarter and an eighth of the size
+    assert not torch.equal(before.decoder.part_mean, torch.zeros_like(before.decoder.part_mean))
+    assert torch.equal(before.decoder.part_mean, after.decoder.part_mean)
 
 
 def test_a_memory_of_other_images_is_refused(upstream: dict[str, Path], tmp_path: Path, compute: LocalCompute) -> None:
