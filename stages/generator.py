@@ -1,5 +1,6 @@
 """Generator warm-up: the identity encoder is frozen; S, G and Dis learn to paint people onto bodies."""
 
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from torch import Tensor
 from infra.compute.protocol import Compute, TrainContext
 from infra.tracking.protocol import Tracker
 from reid_core.data.sampling import shuffled_batches
+from reid_core.evaluation.colours_held import colours_held
 from reid_core.learning.clock import Clock
 from reid_core.learning.generation import GenerationBatch
 from reid_core.learning.generator_step import GenerationSettings, Networks, Optimisers, generator_step
@@ -44,8 +46,13 @@ from stages.training import (
     write_json,
 )
 
+_LOG = logging.getLogger(__name__)
 # Of the learning rate, at the end of a falling schedule.
 _LAST_LR_SHARE = 0.02
+# Images whose colours are read out of their appearance; from fewer, a read-out says nothing.
+_MOST_READ, _FEWEST_READ = 1024, 50
+# Share of the colours that appearance should hold. The generator painted rightly from 0.83, and one outfit from 0.41.
+_ENOUGH_COLOUR = 0.6
 
 
 class GeneratorConfig(StageConfig):
@@ -131,8 +138,10 @@ def _loop(context: TrainContext, job: _Job) -> None:
         "discriminator_optimiser": optimisers.discriminator,
     }
     progress = Progress(context, config.checkpoints, parts)
+    sample, parts_of_sample = _sample(networks, images, config, context.device)
     if progress.fresh:
-        generator.decoder.calibrate(_sample_parts(networks, images, config, context.device))
+        generator.decoder.calibrate(parts_of_sample)
+    held = _colours(config, images, sample, parts_of_sample, context) if context.rank == 0 else {}
 
     for epoch in progress.epochs(config.num_epochs):
         log = _run_epoch(learner, epoch, progress)
@@ -152,7 +161,7 @@ def _loop(context: TrainContext, job: _Job) -> None:
             write_pictures(generator, encoder, images, guidance, out_dir, context.tracker)
         save_weights(generator, out_dir / "generator.safetensors", network_header(generator, images.size))
         save_weights(discriminator, out_dir / "discriminator.safetensors", network_header(discriminator, images.size))
-        _write_summary(config, guidance, progress.history, out_dir)
+        _write_summary(config, guidance, progress.history, held, out_dir)
 
 
 def learning_rate(config: GeneratorConfig, done: float) -> float:
@@ -251,7 +260,11 @@ def _batches(learner: _Learner, order: Tensor, draws: torch.Generator) -> Iterat
 
 
 def _write_summary(
-    config: GeneratorConfig, guidance: GuidanceSource, history: list[dict[str, float]], out_dir: Path
+    config: GeneratorConfig,
+    guidance: GuidanceSource,
+    history: list[dict[str, float]],
+    held: Mapping[str, float],
+    out_dir: Path,
 ) -> None:
     num_mesh = int(guidance.has_mesh.sum())
     summary = {
@@ -262,19 +275,37 @@ def _write_summary(
         if num_mesh
         else "No image has a mesh: people were painted onto their own edges, nothing was turned.",
     }
-    write_json(out_dir / "summary.json", summary | {k: v for k, v in history[-1].items() if k != "epoch"})
+    write_json(out_dir / "summary.json", summary | dict(held) | {k: v for k, v in history[-1].items() if k != "epoch"})
 
 
 @torch.no_grad()
-def _sample_parts(networks: Networks, images: TrainingImages, config: GeneratorConfig, device: torch.device) -> Tensor:
-    """Return the part appearance of up to 4096 images, shape (B, P, C): the decoder's calibration."""
+def _sample(
+    networks: Networks, images: TrainingImages, config: GeneratorConfig, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Draw up to 4096 images; return their numbers (N,) and their part appearance (N, P, C): for calibration."""
     order = torch.randperm(len(images), generator=generator_for(config.seed, "generator", "calibration"))[:4096]
-    return torch.cat(
-        [
-            networks.generator.appearance(networks.encoder.maps(images.batch(index, device)))
-            for index in torch.split(order, 64)
-        ]
-    )
+    parts = [
+        networks.generator.appearance(networks.encoder.maps(images.batch(index, device)))
+        for index in torch.split(order, 64)
+    ]
+    return order, torch.cat(parts)
+
+
+def _colours(
+    config: GeneratorConfig, images: TrainingImages, sample: Tensor, parts: Tensor, context: TrainContext
+) -> dict[str, float]:
+    """Measure and log how much of people's colours appearance holds; say so where it is too little to paint from."""
+    if len(sample) < _FEWEST_READ:
+        return {}
+    held = colours_held(parts[:_MOST_READ], images.batch(sample[:_MOST_READ], context.device))
+    context.tracker.log_metrics({"colours_held": held})
+    if held < _ENOUGH_COLOUR and config.painted_from == "last":
+        _LOG.warning(
+            "the encoder's last map holds %.0f %% of people's colours, and generated people will wear wrong clothes: "
+            "generator.painted_from=early paints from maps that keep them",
+            100 * held,
+        )
+    return {"colours_held": held}
 
 
 STAGE = Stage("generator", 3, GeneratorConfig, ("data", "mesh", "identity"), run)

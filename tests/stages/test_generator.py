@@ -37,6 +37,31 @@ def test_writes_networks_pictures_and_history(upstream: dict[str, Path]) -> None
             assert picture.width > 300
 
 
+def test_an_encoder_that_lost_the_colours_is_told_of(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    upstream: dict[str, Path],
+    tmp_path: Path,
+    compute: LocalCompute,
+) -> None:
+    monkeypatch.setattr("stages.generator._FEWEST_READ", 10)  # there are 24 images
+    monkeypatch.setattr("stages.generator.colours_held", lambda parts, images: 0.37)
+    config = GENERATOR.model_copy(update={"num_epochs": 1, "adversarial_from_epoch": 1})
+    run(config, upstream, tmp_path / "last" / "out", compute, SilentTracker())
+    assert "holds 37 % of people's colours" in caplog.text
+    assert "generator.painted_from=early" in caplog.text
+    assert json.loads((tmp_path / "last" / "out" / "summary.json").read_text())["colours_held"] == 0.37
+    caplog.clear()
+    run(
+        config.model_copy(update={"painted_from": "early"}),
+        upstream,
+        tmp_path / "early" / "out",
+        compute,
+        SilentTracker(),
+    )
+    assert "colours" not in caplog.text
+
+
 @pytest.mark.parametrize(("every", "killed_after"), [(0, 1), (1, 4)], ids=["between epochs", "within one"])
 def test_a_resumed_run_equals_an_uninterrupted_one(
     monkeypatch: pytest.MonkeyPatch,
