@@ -50,7 +50,7 @@ _LOG = logging.getLogger(__name__)
 # Of the learning rate, at the end of a falling schedule.
 _LAST_LR_SHARE = 0.02
 # Images whose colours are read out of their appearance; from fewer, a read-out says nothing.
-_MOST_READ, _FEWEST_READ = 1024, 50
+_MOST_READ, _FEWEST_READ = 512, 50
 # Share of the colours that appearance should hold. The generator painted rightly from 0.83, and one outfit from 0.41.
 _ENOUGH_COLOUR = 0.6
 
