@@ -51,7 +51,8 @@ _LOG = logging.getLogger(__name__)
 _LAST_LR_SHARE = 0.02
 # Images whose colours are read out of their appearance; from fewer, a read-out says nothing.
 _MOST_READ, _FEWEST_READ = 512, 50
-# Share of the colours that appearance should hold. The generator painted rightly from 0.71 and more, and one outfit for many from 0.45 and less.
+# Share of the colours that appearance should hold: the generator painted rightly from 0.71 and more, and one outfit for
+# many people from 0.45 and less.
 _ENOUGH_COLOUR = 0.6
 
 
