@@ -5,6 +5,7 @@ Letters: N images, H x W pixels, P stripes, C numbers of a stripe's appearance.
 
 import numpy as np
 from sklearn.linear_model import RidgeCV
+from sklearn.metrics import r2_score
 from sklearn.model_selection import KFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -42,5 +43,6 @@ def colours_held(parts: Tensor, images: Tensor) -> float:
         ],
         axis=1,
     )
-    unexplained = np.square(predicted - colours).sum() / np.square(colours - colours.mean(axis=0)).sum()
-    return float(1 - unexplained)
+    count = len(colours)
+    # Of all stripes and channels together, as much as each varies.
+    return float(r2_score(colours.reshape(count, -1), predicted.reshape(count, -1), multioutput="variance_weighted"))
