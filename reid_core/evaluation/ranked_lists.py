@@ -138,7 +138,7 @@ def draw_ranked_lists(
     """
     rows = []
     for row, image in enumerate(query_images):
-        cells = [Cell(image, f"query, cam {cameras[0][row] + 1}", _BLACK)]
+        cells = [Cell(image, f"query, c{cameras[0][row] + 1}", _BLACK)]
         for rank, listed in enumerate(gallery_images[row]):
             word, colour = ("match", _GREEN) if match[row, rank] else ("other", _GREY)
             cells.append(Cell(listed, f"{word}, c{cameras[1][row][rank] + 1}", colour))
