@@ -122,7 +122,7 @@ def _pipeline(neighbours: str) -> Callable[[int, int], Callable[[np.ndarray], np
 
     def prepare(num_threads: int, num_workers: int) -> Callable[[np.ndarray], np.ndarray]:
         from infra.compute.local import LocalCompute
-        from stages.clustering import ClusterConfig, pseudo_labels, start_cluster_workers
+        from stages.training.clustering import ClusterConfig, pseudo_labels, start_cluster_workers
 
         compute = LocalCompute(num_cpus=num_threads)
         config = ClusterConfig.model_validate({"neighbours": neighbours, "num_workers": num_workers})

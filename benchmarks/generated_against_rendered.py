@@ -35,7 +35,7 @@ from reid_core.errors import UserError
 from reid_core.evaluation.image_quality import colour_distance, masked_psnr, masked_ssim, stripe_colours
 from reid_core.mesh.body import load_body
 from reid_core.mesh.guidance import ANGLES, guidance_maps
-from reid_core.mesh.truth import read_truth
+from reid_core.mesh.sources import read_truth
 
 RENDERED_NAME = re.compile(r"(\d+)_c\d+s\d+_(\d+)_")
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from reid_core.data.images import as_float, as_uint8
-from reid_core.evaluation.generated_grid import sheet
+from reid_core.evaluation.plots.generated import sheet
 from reid_core.mesh.guidance import ANGLES
 from reid_core.models.weights import load_generator, load_identity
 

@@ -26,11 +26,9 @@ from reid_core.data.synthetic.write import finish, plan_shards, render_shard
 from reid_core.mesh.cache import open_mesh_cache
 from reid_core.mesh.estimate import estimate_bodies
 from reid_core.mesh.extract import MeshShard, extract_shard
-from reid_core.mesh.extracted import render_bodies
-from reid_core.mesh.observe import observe
-from reid_core.mesh.part import PartInfo
-from reid_core.mesh.photograph import open_photograph
-from reid_core.mesh.sources import EstimateSource
+from reid_core.mesh.observe import observe, open_photograph
+from reid_core.mesh.shard import PartInfo
+from reid_core.mesh.sources import EstimateSource, render_bodies
 from stages.mesh import choose_topology
 
 MSMT17 = 32_621

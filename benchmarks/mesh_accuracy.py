@@ -32,7 +32,7 @@ from reid_core.mesh.fit import fit_bodies
 from reid_core.mesh.landmarks import Picture
 from reid_core.mesh.observe import observe
 from reid_core.mesh.skeleton import load_skeleton
-from reid_core.mesh.truth import read_truth
+from reid_core.mesh.sources import read_truth
 
 SIZE, TOPOLOGY, CPU = (128, 64), "notoes_collapse10pc", torch.device("cpu")
 BATCH = 64

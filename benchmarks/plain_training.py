@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from reid_core.learning.batch_statistics import running_statistics_kept
-from reid_core.learning.contrast import Draws
+from reid_core.learning.generated_encoder import running_statistics_kept
 from reid_core.learning.generation import parameters_fixed
 from reid_core.learning.generator_step import Networks, Optimisers
 from reid_core.learning.joint_step import JointBatch
+from reid_core.losses.contrastive import Draws
 
 TEMPERATURE = 0.04
 

@@ -16,13 +16,13 @@ from typing import NamedTuple
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from reid_core.learning.batch_statistics import BatchNormGroups
-from reid_core.learning.clock import Clock
-from reid_core.learning.contrast import Pool, draw_rows
+from reid_core.learning.generated_encoder import BatchNormGroups
 from reid_core.learning.generation import GenerationBatch
 from reid_core.learning.generator_step import GenerationSettings, Networks, Optimisers, generator_step
 from reid_core.learning.joint_step import ContrastSettings, JointBatch, joint_step
 from reid_core.learning.mixing import draw_mixture
+from reid_core.learning.timer import Timer
+from reid_core.losses.contrastive import Pool, draw_rows
 from reid_core.models.discriminator import Discriminator
 from reid_core.models.generator import Generator
 from reid_core.models.identity import IdentityEncoder
@@ -208,11 +208,11 @@ def count_gflop(batch_size: int = 2) -> Mapping[str, float]:
             train_generator=True,
             discriminate=False,  # the counter cannot follow the penalty's gradient of a gradient
             groups=BatchNormGroups(networks.encoder, batch_size, 0),
-            clock=Clock(),
+            timer=Timer(),
         )
     networks.encoder.eval().requires_grad_(False)
     with FlopCounterMode(display=False) as warm_up:
-        generator_step(networks, optimisers, source, how, adversarial=True, discriminate=False, clock=Clock())
+        generator_step(networks, optimisers, source, how, adversarial=True, discriminate=False, timer=Timer())
     return {
         "encode": encode.get_total_flops() / batch_size / 1e9,
         "generator": warm_up.get_total_flops() / batch_size / 1e9,

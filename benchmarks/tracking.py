@@ -38,7 +38,7 @@ def write(
     """Log steps for a while, and hand back how long each call took; sets ``running`` when the connection stands."""
     tracker = MlflowTracker(uri, run_id, journal)
     tracker.log_metrics({"connected": 1.0}, 0)
-    tracker.flush()  # imports MLflow and sends: before the clock starts
+    tracker.flush()  # imports MLflow and sends: before the timer starts
     running.set()
     durations = []
     end = time.monotonic() + seconds

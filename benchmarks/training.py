@@ -28,19 +28,19 @@ import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.plain_training import TEMPERATURE, plain_step
-from reid_core.learning.batch_statistics import BatchNormGroups
-from reid_core.learning.clock import Clock
-from reid_core.learning.contrast import Pool, draw_rows
+from reid_core.learning.generated_encoder import BatchNormGroups
 from reid_core.learning.generation import GenerationBatch
 from reid_core.learning.generator_step import GenerationSettings, Networks, Optimisers
 from reid_core.learning.joint_step import ContrastSettings, EncoderPasses, JointBatch, joint_step
+from reid_core.learning.memory import cluster_means
 from reid_core.learning.mixing import draw_mixture
-from reid_core.learning.prototypes import cluster_means
+from reid_core.learning.timer import Timer
+from reid_core.losses.contrastive import Pool, draw_rows
 from reid_core.models.discriminator import Discriminator
 from reid_core.models.generator import Generator
 from reid_core.models.identity import IdentityEncoder
-from reid_core.models.initial import initialised
 from reid_core.models.speed import speed_up
+from reid_core.seeds import initialised
 
 GENERATION = {
     "image_reconstruction": 5.0,
@@ -63,7 +63,7 @@ class Way:
 
 
 def ours_step(
-    networks: Networks, optimisers: Optimisers, batch: JointBatch, clock: Clock, passes: EncoderPasses
+    networks: Networks, optimisers: Optimisers, batch: JointBatch, timer: Timer, passes: EncoderPasses
 ) -> float:
     """Update all three networks as joint training does; return the loss of encoder and generator."""
     result = joint_step(
@@ -75,7 +75,7 @@ def ours_step(
         train_generator=True,
         discriminate=True,
         groups=BatchNormGroups(networks.encoder, len(batch.rows), 0),
-        clock=clock,
+        timer=timer,
     )
     return sum(weight * float(result.step.terms[name]) for name, weight in (GENERATION | CONTRAST).items())
 
@@ -109,7 +109,7 @@ class Runner:
         speed_up(every, dtype=way.dtype, channels_last=way.channels_last, compiled=way.compiled)
         self._batch = draw_batch(arguments, self._networks.encoder.embedding_dim, device)
         self._way = way
-        self.clock = Clock()
+        self.timer = Timer()
         self.seconds: list[float] = []
         self.first_loss = 0.0
 
@@ -117,7 +117,7 @@ class Runner:
         """Make one step, and return its loss."""
         if self._way.passes is None:
             return plain_step(self._networks, self._optimisers, self._batch)
-        return ours_step(self._networks, self._optimisers, self._batch, self.clock, self._way.passes)
+        return ours_step(self._networks, self._optimisers, self._batch, self.timer, self._way.passes)
 
     def timed_step(self) -> None:
         """Make one step and remember how long it took; its loss is read, so that a GPU has finished."""
@@ -223,7 +223,7 @@ def measure(arguments: argparse.Namespace, device: torch.device) -> dict[str, An
             "gflop_per_image": round(flops[name] / arguments.batch_size / 1e9, 2),
             "utilisation": round(flops[name] / median / peak, 3),
             "seconds_by_part": {
-                part: round(spent / (arguments.iterations + 2), 4) for part, spent in runner.clock.seconds.items()
+                part: round(spent / (arguments.iterations + 2), 4) for part, spent in runner.timer.seconds.items()
             },
         }
         if arguments.memory:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from infra.watching import watching
+from infra.progress import watching
 
 LOGGERS = ("reid_core", "stages", "infra", "pipeline")
 _SECONDS_BETWEEN_LOOKS = 0.5

@@ -1,18 +1,19 @@
-"""Progress for people: a bar on a terminal, a plain line every ten seconds elsewhere."""
+"""Progress for people: a bar on a terminal, a plain line every ten seconds elsewhere.
+
+Looking at something again and again while a block runs.
+"""
 
 import json
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-from infra.watching import watching
 
 SECONDS_BETWEEN_LINES = 10.0
 SECONDS_BETWEEN_FILES = 0.5
@@ -153,3 +154,27 @@ def _show_file(path: Path, bar: ProgressBar) -> None:
     except FileNotFoundError:
         return
     bar.show(int(state["done"]), state["shown"])
+
+
+@contextmanager
+def watching(look: Callable[[], None], *, seconds: float) -> Iterator[None]:
+    """Call ``look`` from a thread while the block runs, and a last time when it has ended, however it ended.
+
+    Args:
+        look: What to do; not called by two threads at once.
+        seconds: Between two looks.
+    """
+    stop = threading.Event()
+
+    def poll() -> None:
+        while not stop.wait(seconds):
+            look()
+
+    thread = threading.Thread(target=poll, name="watching", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        look()

@@ -17,11 +17,10 @@ from infra.compute.protocol import Compute
 from infra.home import Home, check_home, find_home
 from infra.tracking.store import RunStore, check_store, tracking_uri
 from pipeline.config import configure, flat, parse_override, read_config_file
-from pipeline.plan import Plan, make_plan
+from pipeline.plan import STAGES, Plan, check_data, contents, make_plan, read_by_workers
 from pipeline.presets import preset
 from pipeline.results import Outcome, read_outcome, show_outcome, show_seeds, write_seeds_page
 from pipeline.runner import run_plan
-from pipeline.stages import STAGES, check_data, contents, read_by_workers
 from reid_core.errors import UserError
 from stages.stage import StageConfig
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from reid_core.data.counts import PUBLISHED, Counts, SplitCount, by_split, count, verify_counts
-from reid_core.data.datasets import Found, candidates, canonical_name, locate_dataset
+from reid_core.data.datasets.base import PUBLISHED, Counts, SplitCount, by_split, count, verify_counts
+from reid_core.data.datasets.find import Found, candidates, canonical_name, locate_dataset
 from reid_core.data.verify import refuse_many_unreadable
 from reid_core.errors import UserError
 from stages.data import find_problems

@@ -8,7 +8,7 @@ from infra.compute.protocol import Compute
 from pipeline.trained_encoder import TrainedEncoder
 from reid_core.data.images import SUFFIXES
 from reid_core.errors import UserError
-from reid_core.evaluation.features import Features
+from reid_core.evaluation.embed import Features
 from stages.embedding import embed_readable
 
 _log = logging.getLogger(__name__)

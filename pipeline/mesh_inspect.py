@@ -10,12 +10,11 @@ from rich.console import Console
 from rich.table import Table
 
 from infra.tracking.store import COMPLETION_MARKER
-from reid_core.data.manifest import Manifest, read_manifest, unlabelled
+from reid_core.data.manifest import Manifest, manifest_digest, read_manifest, unlabelled
 from reid_core.errors import UserError
 from reid_core.mesh.bodies import STATUSES
 from reid_core.mesh.cache import MeshCache, open_mesh_cache
-from reid_core.mesh.contact_sheet import contact_sheet, save_sheet
-from reid_core.mesh.manifest_digest import manifest_digest
+from reid_core.mesh.sheet import contact_sheet, save_sheet
 
 _BINS = 10
 _BAR = 40  # characters of the longest bar

@@ -1,14 +1,125 @@
-"""What ``genvar reproduce`` does, once its options are read."""
+"""Figures that a run should reach, with their tolerance and where they come from.
+
+What ``genvar reproduce`` does, once its options are read.
+"""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from rich.console import Console
 from rich.table import Table
 
 from pipeline.command import Options, resolve, run_command
-from pipeline.expected import Expected, Verdict, find_expected, judge, read_expected
+from reid_core.data.datasets.find import canonical_name
+from reid_core.errors import UserError
+
+_FILE = "expected.yaml"
+
+
+class Figure(BaseModel):
+    """One expected score."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    encoder: str = Field(description="Row of the table of results: untrained, identity or joint.")
+    metric: str = Field(description="Column: mAP, rank1, rank5, rank10, rank20 or mINP.")
+    value: float = Field(ge=0, le=100, description="In percent.")
+    tolerance: float = Field(ge=0, le=100, description="In points.")
+    at_least: bool = Field(False, description="Whether a higher score is as right.")
+
+    def holds(self, score: float) -> bool:
+        """Tell whether a score, rounded as it is shown, is within the tolerance."""
+        difference = round(score, 1) - self.value
+        return difference >= -self.tolerance - 1e-9 and (self.at_least or difference <= self.tolerance + 1e-9)
+
+
+class Expected(BaseModel):
+    """What is expected of one data set under one preset."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset: str
+    preset: str
+    figures: tuple[Figure, ...] = Field(min_length=1)
+    source: str = Field(min_length=1)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One figure beside what was measured.
+
+    Attributes:
+        figure: What was expected.
+        scores: One a seed; empty when the run did not measure it.
+    """
+
+    figure: Figure
+    scores: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        """Mean over the seeds; there is at least one."""
+        return sum(self.scores) / len(self.scores)
+
+    @property
+    def is_right(self) -> bool:
+        """Whether the mean is within the tolerance; what was not measured is not."""
+        return bool(self.scores) and self.figure.holds(self.mean)
+
+
+def read_expected(path: Path | None) -> list[Expected]:
+    """Read expected figures: those of the project, or a file of the same form (YAML or JSON)."""
+    try:
+        text = path.read_text(encoding="utf-8") if path else (files("pipeline") / _FILE).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"the file of expected figures {path} cannot be read ({error}); correct --expected") from error
+    try:
+        return TypeAdapter(list[Expected]).validate_python(yaml.safe_load(text))
+    except (yaml.YAMLError, ValidationError) as error:
+        problem = str(error).replace("\n", " ")[:300]
+        raise UserError(
+            f"{path or _FILE} does not hold expected figures ({problem}); take {_FILE} as a model"
+        ) from error
+
+
+def find_expected(known: Sequence[Expected], dataset: str, preset: str) -> Expected:
+    """Return what is expected of a data set under a preset; a UserError names what there is instead."""
+    name = canonical_name(dataset)
+    for expected in known:
+        if (canonical_name(expected.dataset), expected.preset) == (name, preset):
+            return expected
+    there = ", ".join(f"{one.dataset} with preset {one.preset}" for one in known)
+    raise UserError(
+        f"no figures are expected of {name} with preset {preset} (there are: {there or 'none'}); give --expected FILE"
+    )
+
+
+def judge(expected: Expected, runs: Sequence[Sequence[Mapping[str, Any]]]) -> list[Verdict]:
+    """Put every expected figure beside what was measured.
+
+    Args:
+        expected: The figures.
+        runs: For each seed the rows of its ``metrics.json``.
+
+    Returns:
+        One verdict a figure.
+    """
+    verdicts = []
+    for figure in expected.figures:
+        scores = [
+            float(row[figure.metric])
+            for rows in runs
+            for row in rows
+            if row.get("encoder") == figure.encoder and isinstance(row.get(figure.metric), int | float)
+        ]
+        verdicts.append(Verdict(figure, tuple(scores) if len(scores) == len(runs) else ()))
+    return verdicts
 
 
 def reproduce(options: Options, expected_file: Path | None, console: Console) -> bool:

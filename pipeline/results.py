@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from infra.home import find_home
-from pipeline.comparing import compared, comparison_page
+from pipeline.compare import compared, comparison_page
 from pipeline.runner import StageResult
-from pipeline.workplace import write_whole
+from pipeline.work_dir import write_whole
 
 _NAMES = {"untrained": "untrained", "identity": "after identity warm-up", "joint": "after joint training"}
 

@@ -15,9 +15,9 @@ from infra.home import Home, check_home
 from infra.tracking.secrets import public_tree, shown
 from infra.tracking.store import COMPLETION_MARKER, FinishedRun, RunStore, wait_for_store
 from pipeline.config import flat
+from pipeline.fingerprint import git_commit, package_versions
 from pipeline.plan import Plan
-from pipeline.provenance import git_commit, package_versions
-from pipeline.workplace import Workplace, locked, write_marker
+from pipeline.work_dir import Workplace, locked, write_marker
 from reid_core.errors import UserError
 from stages.stage import Stage
 

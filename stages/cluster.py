@@ -11,10 +11,16 @@ from infra.compute.protocol import Compute
 from infra.tracking.protocol import Tracker
 from reid_core.data.images import load_images
 from reid_core.data.manifest import read_manifest, unlabelled
-from stages.clustering import ClusterConfig, pseudo_labels, start_cluster_workers, write_pseudo_labels
 from stages.embedding import embed_images
-from stages.epoch_clusters import cluster_numbers, write_cluster_pictures
 from stages.stage import Stage, StageConfig
+from stages.training.clustering import (
+    ClusterConfig,
+    cluster_numbers,
+    pseudo_labels,
+    start_cluster_workers,
+    write_cluster_pictures,
+    write_pseudo_labels,
+)
 
 MEMORY = "memory.npy"
 

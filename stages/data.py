@@ -13,12 +13,11 @@ from pydantic import Field, field_validator
 
 from infra.compute.protocol import Compute
 from infra.tracking.protocol import Tracker
-from reid_core.data.content import content_digests
-from reid_core.data.counts import count
-from reid_core.data.datasets import Found, canonical_name, find_dataset
+from reid_core.data.datasets.base import count
+from reid_core.data.datasets.find import Found, canonical_name, find_dataset
+from reid_core.data.datasets.market_style import Record, read_market_style
 from reid_core.data.images import load_images
-from reid_core.data.manifest import SCHEMA, Manifest, read_manifest, write_manifest
-from reid_core.data.market_style import Record, read_market_style
+from reid_core.data.manifest import SCHEMA, Manifest, content_digests, read_manifest, write_manifest
 from reid_core.data.synthetic.settings import VERSION as RENDERER_VERSION
 from reid_core.data.synthetic.settings import SyntheticSettings
 from reid_core.data.synthetic.write import finish, plan_shards, render_shard

@@ -13,23 +13,17 @@ from torch import Tensor
 from infra.compute.protocol import Compute, TrainContext
 from infra.tracking.protocol import Tracker
 from reid_core.data.sampling import shuffled_batches
-from reid_core.evaluation.colours_held import colours_held
-from reid_core.learning.clock import Clock
+from reid_core.evaluation.colour_probe import colour_probe
 from reid_core.learning.generation import GenerationBatch
 from reid_core.learning.generator_step import GenerationSettings, Networks, Optimisers, generator_step
+from reid_core.learning.timer import Timer
 from reid_core.models.discriminator import Discriminator
 from reid_core.models.generator import Generator
 from reid_core.models.identity import PaintedFrom, painted_maps
-from reid_core.models.initial import initialised
 from reid_core.models.weights import load_identity, network_header, save_weights
-from reid_core.seeds import generator_for
-from stages.epoch_log import EpochLog
-from stages.generated_pictures import write_pictures
-from stages.hardware import HardwareConfig
-from stages.progress import Progress, Stateful
-from stages.resuming import CheckpointConfig
+from reid_core.seeds import generator_for, initialised
 from stages.stage import Stage, StageConfig
-from stages.training import (
+from stages.training.data import (
     ANGLES,
     GenerationWeights,
     GeneratorOptimConfig,
@@ -45,6 +39,10 @@ from stages.training import (
     varied_batch,
     write_json,
 )
+from stages.training.hardware import HardwareConfig
+from stages.training.log import EpochLog
+from stages.training.pictures import write_pictures
+from stages.training.state import CheckpointConfig, Progress, Stateful
 
 _LOG = logging.getLogger(__name__)
 # Of the learning rate, at the end of a falling schedule.
@@ -211,11 +209,11 @@ def _run_epoch(learner: _Learner, epoch: int, progress: Progress) -> EpochLog:
         torch.arange(len(images)), config.batch_size, generator=generator_for(config.seed, "generator", epoch)
     )
     draws = generator_for(config.seed, "generator", epoch, "variance", 0)
-    kept = progress.middle
+    kept = progress.partial_epoch
     if kept is not None:
         draws.set_state(kept["draws"])
-    clock = Clock()
-    log = EpochLog(clock, None if kept is None else kept["log"])
+    timer = Timer()
+    log = EpochLog(timer, None if kept is None else kept["log"])
     adversarial = epoch >= config.adversarial_from_epoch and config.weights.adversarial > 0
     settings = GenerationSettings(
         rotation=config.rotation and epoch >= config.rotation_from_epoch,
@@ -227,7 +225,7 @@ def _run_epoch(learner: _Learner, epoch: int, progress: Progress) -> EpochLog:
     learner.networks.generator.train()
     batches = _batches(learner, order[progress.first_iteration :], draws)
     loaded = config.hardware.loading(batches, learner.context.device)
-    for iteration, (batch, drawn) in enumerate(clock.each("data", loaded), progress.first_iteration):
+    for iteration, (batch, drawn) in enumerate(timer.each("data", loaded), progress.first_iteration):
         done = (epoch + iteration / len(order)) / config.num_epochs
         set_learning_rate(learner.optimisers.generator, learning_rate(config, done))
         result = generator_step(
@@ -237,7 +235,7 @@ def _run_epoch(learner: _Learner, epoch: int, progress: Progress) -> EpochLog:
             settings,
             adversarial=adversarial,
             discriminate=adversarial and iteration % config.optim.discriminator_every == 0,
-            clock=clock,
+            timer=timer,
         )
         log.add(result.terms, config.batch_size, norms=result.gradient_norms, skipped=result.skipped)
         learner.context.advance(config.batch_size, image=float(result.terms["image_reconstruction"]))
@@ -298,15 +296,15 @@ def _colours(
     """Measure and log how much of people's colours appearance holds; say so where it is too little to paint from."""
     if len(sample) < _FEWEST_READ:
         return {}
-    held = colours_held(parts[:_MOST_READ], images.batch(sample[:_MOST_READ], context.device))
-    context.tracker.log_metrics({"colours_held": held})
+    held = colour_probe(parts[:_MOST_READ], images.batch(sample[:_MOST_READ], context.device))
+    context.tracker.log_metrics({"colour_probe": held})
     if held < _ENOUGH_COLOUR and config.painted_from == "last":
         _LOG.warning(
             "the encoder's last map holds %.0f %% of people's colours, and generated people will wear wrong clothes: "
             "generator.painted_from=early paints from maps that keep them",
             100 * held,
         )
-    return {"colours_held": held}
+    return {"colour_probe": held}
 
 
 STAGE = Stage("generator", 3, GeneratorConfig, ("data", "mesh", "identity"), run)

@@ -1,29 +1,44 @@
-"""Identity warm-up: clusters and momentum prototypes teach an encoder who looks alike (Cluster Contrast)."""
+"""Settings of the identity warm-up.
 
-from collections.abc import Mapping
+One epoch of the identity warm-up: what its batches are contrasted with, and the batches.
+
+Identity warm-up: clusters and momentum prototypes teach an encoder who looks alike (Cluster Contrast).
+"""
+
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 import torch
+from pydantic import Field
 from torch import Tensor
+from torch.optim import Optimizer
 
 from infra.compute.protocol import Compute, TrainContext
 from infra.tracking.protocol import Tracker
+from reid_core.data.augment import Augmentation, augment, draw_augmentation
+from reid_core.data.sampling import pk_batches
+from reid_core.data.transfer import send
+from reid_core.distributed import own_rows, own_slice, synchronise_buffers
 from reid_core.errors import UserError
-from reid_core.learning.batch_statistics import BatchNormGroups
-from reid_core.learning.clock import Clock
-from reid_core.learning.distributed import synchronise_buffers
+from reid_core.learning.generated_encoder import BatchNormGroups
+from reid_core.learning.identity_step import CameraContrast, identity_step
+from reid_core.learning.memory import (
+    MomentumPrototypes,
+    PrototypeUpdate,
+    ProxyLayout,
+    cluster_means,
+    lay_out_proxies,
+    proxy_means,
+)
+from reid_core.learning.timer import Timer
 from reid_core.models.identity import IdentityEncoder
-from reid_core.models.initial import initialised
 from reid_core.models.weights import LoadReport, identity_header, load_pretrained, save_weights
-from stages.clustering import start_cluster_workers
-from stages.epoch_clusters import cluster_epoch
-from stages.identity_config import IdentityConfig
-from stages.identity_epoch import Learner, Teachers, kept_teachers, new_teachers, run_epoch
-from stages.monitor import LabelledMonitor
-from stages.progress import Progress, Stateful
-from stages.stage import Stage
-from stages.training import (
+from reid_core.seeds import generator_for, initialised
+from stages.stage import Stage, StageConfig
+from stages.training.clustering import ClusterConfig, cluster_epoch, start_cluster_workers
+from stages.training.data import (
     TrainingImages,
     check_split,
     embed_training_images,
@@ -33,6 +48,244 @@ from stages.training import (
     set_learning_rate,
     write_json,
 )
+from stages.training.hardware import HardwareConfig
+from stages.training.log import EpochLog
+from stages.training.monitor import LabelledMonitor
+from stages.training.state import CheckpointConfig, Progress, Stateful
+
+
+class AugmentConfig(StageConfig):
+    """Classical augmentation."""
+
+    flip_probability: float = Field(0.5, ge=0, le=1, description="Probability of a mirror image (Cluster Contrast).")
+    pad: int = Field(10, ge=0, le=64, description="Pixels padded on every side before cropping (Cluster Contrast).")
+    erase_probability: float = Field(0.5, ge=0, le=1, description="Probability of an erased rectangle (same).")
+    jitter: float = Field(0.0, ge=0, le=0.9, description="Half range of colour changes; 0 = off (ours).")
+
+    def strengths(self) -> Augmentation:
+        """Return the strengths as the augmentation takes them."""
+        return Augmentation(self.flip_probability, self.pad, self.erase_probability, self.jitter)
+
+
+class CameraConfig(StageConfig):
+    """Contrast with one proxy for each cluster and camera; needs camera ids."""
+
+    weight: float = Field(0.0, ge=0, le=1000, description="Weight of both camera terms; 0 = off (CAP: 0.5 and 1).")
+    temperature: float = Field(0.07, gt=0, le=10, description="Softmax temperature of the camera terms (CAP).")
+    num_negatives: int = Field(50, ge=1, description="Nearest proxies of other clusters, across cameras (CAP).")
+
+
+class IdentityConfig(StageConfig):
+    """Settings of the identity warm-up; defaults are Cluster Contrast's for a full-size data set."""
+
+    arch: str = Field("resnet50", description="torchvision ResNet, resnet10 or efficientnet_lite0 (paper: resnet50).")
+    weights: str = Field("imagenet", description="none, imagenet, offline (efficientnet_lite0), or a checkpoint file.")
+    num_epochs: int = Field(50, ge=0, le=1000, description="Epochs; 0 keeps the loaded weights (Cluster Contrast).")
+    iterations_per_epoch: int = Field(400, ge=1, le=100000, description="Batches an epoch (Cluster Contrast).")
+    clusters_per_batch: int = Field(16, ge=1, le=1024, description="P: clusters in a global batch (same).")
+    images_per_cluster: int = Field(16, ge=1, le=1024, description="K: images of each cluster in a batch (same).")
+    lr: float = Field(3.5e-4, gt=0, le=1, description="Adam's learning rate (Cluster Contrast).")
+    weight_decay: float = Field(5e-4, ge=0, le=1, description="L2 penalty (Cluster Contrast).")
+    lr_step_epochs: int = Field(20, ge=1, le=1000, description="Epochs until the learning rate falls to a tenth.")
+    temperature: float = Field(0.05, gt=0, le=10, description="Softmax temperature (Cluster Contrast).")
+    momentum: float = Field(0.1, ge=0, lt=1, description="Share of a prototype that stays at an update (same).")
+    prototype_update: Literal["hardest", "mean"] = Field("hardest", description="What moves a prototype (same).")
+    augmentation: AugmentConfig = Field(default_factory=lambda: AugmentConfig(), description="Classical augmentation.")
+    clustering: ClusterConfig = Field(default_factory=lambda: ClusterConfig(), description="Pseudo labels.")
+    use_cameras: bool = Field(False, description="Draw a cluster's images from different cameras where possible.")
+    cameras: CameraConfig = Field(default_factory=lambda: CameraConfig(), description="Camera-aware contrast.")
+    batch_norm_images: int = Field(
+        0, ge=0, le=65536, description="Images that are normalised together, a divisor of the global batch; 0 = all."
+    )
+    embed_batch_size: int = Field(256, ge=1, le=65536, description="Images a forward pass when embedding.")
+    monitor_every: int = Field(1, ge=1, le=1000, description="Epochs from one labelled look to the next; logs only.")
+    hardware: HardwareConfig = Field(default_factory=lambda: HardwareConfig(), description="How the device is used.")
+    checkpoints: CheckpointConfig = Field(default_factory=lambda: CheckpointConfig(), description="For restarts.")
+    num_workers: int = Field(1, ge=1, le=1024, description="Training ranks; the global batch is split over them.")
+    seed: int = Field(0, ge=0, description="Seed of all random draws.")
+
+    @property
+    def batch_size(self) -> int:
+        """Images of a global batch."""
+        return self.clusters_per_batch * self.images_per_cluster
+
+
+@dataclass(frozen=True)
+class Learner:
+    """What the warm-up changes, and what it reads.
+
+    Attributes:
+        config: Settings.
+        context: Of this rank.
+        images: Training images.
+        encoder: Trained in place.
+        optimiser: Of the encoder.
+        groups: Of the encoder's batch norm.
+    """
+
+    config: IdentityConfig
+    context: TrainContext
+    images: TrainingImages
+    encoder: IdentityEncoder
+    optimiser: Optimizer
+    groups: BatchNormGroups
+
+
+@dataclass(frozen=True)
+class EpochTargets:
+    """What an epoch's batches are contrasted with.
+
+    Attributes:
+        labels: Pseudo label of each training image, shape (N,).
+        numbers: What is logged of them.
+        prototypes: One a cluster.
+        cameras: Contrast with one proxy for each cluster and camera, or None.
+        proxies: Proxy of each training image, shape (N,), or None.
+    """
+
+    labels: Tensor
+    numbers: Mapping[str, float]
+    prototypes: MomentumPrototypes
+    cameras: CameraContrast | None
+    proxies: Tensor | None
+
+    def state(self) -> dict[str, Any]:
+        """Return what ``restored_targets`` makes the same targets of."""
+        return {
+            "labels": self.labels,
+            "numbers": dict(self.numbers),
+            "prototypes": self.prototypes.rows,
+            "proxies": None if self.cameras is None else self.cameras.proxies.rows,
+        }
+
+
+def new_targets(
+    config: IdentityConfig,
+    features: Tensor,
+    labels: Tensor,
+    numbers: Mapping[str, float],
+    cameras: Tensor | None,
+    device: torch.device,
+) -> EpochTargets:
+    """Make an epoch's prototypes, and proxies where cameras are contrasted.
+
+    Args:
+        config: Settings.
+        features: Of all training images, L2-normalised, shape (N, D).
+        labels: Their pseudo labels, shape (N,).
+        numbers: What is logged of the labels.
+        cameras: Their cameras, shape (N,), or None to leave cameras alone.
+        device: Of this rank.
+
+    Returns:
+        What the epoch's batches are contrasted with.
+    """
+    proxies = None if cameras is None else proxy_means(features, lay_out_proxies(labels, cameras))
+    state = {"labels": labels, "numbers": numbers, "prototypes": cluster_means(features, labels), "proxies": proxies}
+    return restored_targets(config, state, cameras, device)
+
+
+def restored_targets(
+    config: IdentityConfig, state: Mapping[str, Any], cameras: Tensor | None, device: torch.device
+) -> EpochTargets:
+    """Take up the targets of an interrupted epoch.
+
+    Args:
+        config: Settings.
+        state: What ``EpochTargets.state`` returned.
+        cameras: As for ``new_targets``.
+        device: Of this rank.
+
+    Returns:
+        The same targets.
+    """
+
+    def prototypes(rows: Tensor, update_by: PrototypeUpdate) -> MomentumPrototypes:
+        return MomentumPrototypes(rows.to(device), momentum=config.momentum, update_by=update_by)
+
+    labels, numbers = state["labels"], state["numbers"]
+    clusters = prototypes(state["prototypes"], config.prototype_update)
+    if cameras is None:
+        return EpochTargets(labels, numbers, clusters, None, None)
+    layout = lay_out_proxies(labels, cameras)
+    contrast = CameraContrast(
+        # A person under one camera is a handful of images: their mean is steadier than the hardest of them.
+        proxies=prototypes(state["proxies"], "mean"),
+        layout=ProxyLayout(*(column.to(device) for column in layout)),
+        weight=config.cameras.weight,
+        temperature=config.cameras.temperature,
+        num_negatives=config.cameras.num_negatives,
+    )
+    return EpochTargets(labels, numbers, clusters, contrast, layout.of_image)
+
+
+def run_epoch(learner: Learner, epoch: int, targets: EpochTargets, progress: Progress, timer: Timer) -> EpochLog:
+    """Run the batches of one epoch, or the rest of them.
+
+    Args:
+        learner: Updated in place.
+        epoch: From 0.
+        targets: Updated in place.
+        progress: Says where the epoch goes on, and saves.
+        timer: Counts where the time goes.
+
+    Returns:
+        The epoch's log.
+    """
+    config, device, encoder = learner.config, learner.context.device, learner.encoder
+    order = pk_batches(
+        targets.labels,
+        num_clusters=config.clusters_per_batch,
+        num_images=config.images_per_cluster,
+        num_batches=config.iterations_per_epoch,
+        generator=generator_for(config.seed, "identity", epoch, "batches"),
+        cameras=learner.images.cameras if config.use_cameras else None,
+    )
+    draws = generator_for(config.seed, "identity", epoch, "augmentation", 0)
+    kept = progress.partial_epoch
+    if kept is not None:
+        draws.set_state(kept["draws"])
+    log = EpochLog(timer, None if kept is None else kept["log"])
+    encoder.train()
+    batches = _batches(learner, order[progress.first_iteration :], targets, draws)
+    loaded = config.hardware.loading(batches, device)
+    for iteration, batch in enumerate(timer.each("data", loaded), progress.first_iteration):
+        with timer.part("encoder"), learner.groups.of(torch.arange(len(batch.images), device=device)):
+            terms, outcome = identity_step(
+                encoder,
+                learner.optimiser,
+                targets.prototypes,
+                batch.images,
+                batch.labels,
+                temperature=config.temperature,
+                cameras=targets.cameras,
+                proxies=batch.proxies,
+            )
+        log.add(terms, config.batch_size, norms=outcome.gradient_norms, skipped=int(outcome.skipped))
+        learner.context.advance(config.batch_size, contrast=float(terms["cluster_contrast"]))
+        progress.iteration_done(iteration, len(order), {"draws": batch.drawn, "log": log.state(), **targets.state()})
+    return log
+
+
+class _Batch(NamedTuple):
+    images: Tensor  # augmented
+    labels: Tensor
+    proxies: Tensor | None
+    drawn: Tensor  # state of the random draws after this batch
+
+
+def _batches(learner: Learner, order: Tensor, targets: EpochTargets, draws: torch.Generator) -> Iterator[_Batch]:
+    """Draw everything for each global batch, and yield this rank's part."""
+    strengths, device = learner.config.augmentation.strengths(), learner.context.device
+    for batch in order:
+        index = own_slice(batch)
+        drawn = draw_augmentation(len(batch), strengths, generator=draws).of(own_rows())
+        yield _Batch(
+            images=augment(learner.images.batch(index, device), strengths, drawn),
+            labels=send(targets.labels[index], device),
+            proxies=None if targets.proxies is None else send(targets.proxies[index], device),
+            drawn=draws.get_state(),
+        )
 
 
 @dataclass(frozen=True)
@@ -83,21 +336,21 @@ def _loop(context: TrainContext, job: _Job) -> None:
     monitor = LabelledMonitor(job.data_dir, out_dir / "monitor.jsonl")
 
     for epoch in progress.epochs(config.num_epochs):
-        clock = Clock()
+        timer = Timer()
         lr = config.lr * 0.1 ** (epoch // config.lr_step_epochs)
         set_learning_rate(optimiser, lr)
         looks = (epoch + 1) % config.monitor_every == 0 or epoch + 1 == config.num_epochs
-        with clock.part("clustering"):
-            teachers = _teachers(learner, progress, cameras, out_dir if looks else None)
-        log = run_epoch(learner, epoch, teachers, progress, clock)
+        with timer.part("clustering"):
+            targets = _targets(learner, progress, cameras, out_dir if looks else None)
+        log = run_epoch(learner, epoch, targets, progress, timer)
         synchronise_buffers(encoder)
 
         # Look, log, checkpoint.
-        progress.epoch_done(log.row(epoch, **teachers.numbers, **{"lr/encoder": lr}), teachers.labels)
+        progress.epoch_done(log.row(epoch, **targets.numbers, **{"lr/encoder": lr}), targets.labels)
         if context.rank == 0:
             log_epoch(context.tracker, progress.history, out_dir)
             if looks:
-                monitor.log(context.tracker, epoch, encoder, teachers.labels)
+                monitor.log(context.tracker, epoch, encoder, targets.labels)
         progress.save()
 
     if context.rank == 0:
@@ -105,16 +358,16 @@ def _loop(context: TrainContext, job: _Job) -> None:
         _write_summary(config, report, len(images), progress.history, out_dir)
 
 
-def _teachers(learner: Learner, progress: Progress, cameras: Tensor | None, pictures_in: Path | None) -> Teachers:
+def _targets(learner: Learner, progress: Progress, cameras: Tensor | None, pictures_in: Path | None) -> EpochTargets:
     """Cluster by the encoder as it is now, or take up what an interrupted epoch had."""
     config, context, images = learner.config, learner.context, learner.images
-    if progress.middle is not None:
-        return kept_teachers(config, progress.middle, cameras, context.device)
+    if progress.partial_epoch is not None:
+        return restored_targets(config, progress.partial_epoch, cameras, context.device)
     features = embed_training_images(learner.encoder, images, context.device, config.embed_batch_size)
     labels, numbers = cluster_epoch(
         features, images, context, config.clustering, previous=progress.labels, pictures_in=pictures_in
     )
-    return new_teachers(config, features, labels, numbers, cameras, context.device)
+    return new_targets(config, features, labels, numbers, cameras, context.device)
 
 
 def _write_summary(

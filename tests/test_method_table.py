@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.stages import STAGES
+from pipeline.plan import STAGES
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docs" / "method.md").read_text()

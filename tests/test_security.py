@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from pipeline.config import parse_override, read_config_file
+from reid_core.data.datasets.msmt17 import read_lists
 from reid_core.data.manifest import SCHEMA, Manifest, read_manifest, write_manifest
-from reid_core.data.msmt17 import read_lists
 from reid_core.errors import UserError
 from reid_core.models.identity import IdentityEncoder
 from reid_core.models.weights import load_identity, load_pretrained
@@ -103,10 +103,10 @@ def test_nothing_of_the_library_unpacks_archives_or_executes_what_it_reads() -> 
     """No archive is ever unpacked, so no entry of one can escape; where a new reader is added, it shows here."""
     allowed = {
         # Restricted to arrays; and what a process of this program sends to another one.
-        ("reid_core/mesh/smpl_file.py", "pickle"),
+        ("reid_core/mesh/smpl_model.py", "pickle"),
         # np.load without pickles reads arrays of an .npz in memory; zipfile only tells whether it is one.
-        ("reid_core/mesh/smpl_file.py", "zipfile"),
-        ("reid_core/mesh/smpl_table.py", "zipfile"),
+        ("reid_core/mesh/smpl_model.py", "zipfile"),
+        ("reid_core/mesh/smpl_source.py", "zipfile"),
         ("reid_core/models/weights.py", "pickle"),  # the name of its error
         ("infra/compute/local_shards.py", "pickle"),
     }
@@ -176,7 +176,7 @@ def test_a_cluster_started_here_listens_on_the_loopback_alone() -> None:
 
 def test_a_marker_of_a_stage_holds_no_environment(tmp_path: Path) -> None:
     # Provenance names versions and a commit; nothing of what the environment holds.
-    from pipeline.provenance import package_versions
+    from pipeline.fingerprint import package_versions
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2")

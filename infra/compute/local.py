@@ -9,7 +9,6 @@ import torch
 import torch.distributed as dist
 from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException, spawn
 
-from infra.compute.context import RankContext
 from infra.compute.lifetime import end_with_parent
 from infra.compute.local_pool import LocalPool
 from infra.compute.local_shards import map_in_processes
@@ -17,6 +16,7 @@ from infra.compute.machine import available_cpus, available_gpus, bound_threads
 from infra.compute.protocol import TrainContext, Workers
 from infra.compute.rank import (
     MAX_RESTARTS,
+    RankContext,
     TrainJob,
     flush,
     forget_user_error,

@@ -1,4 +1,7 @@
-"""What a stage may ask of the tracker."""
+"""What a stage may ask of the tracker.
+
+The tracker of ranks that do not log, and of quick trials without MLflow.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,3 +22,13 @@ class Tracker(Protocol):
     def log_file(self, path: Path, folder: str) -> None:
         """Copy a file into ``folder`` of the stage's artifacts while the stage is still running."""
         ...
+
+
+class SilentTracker:
+    """Implements ``infra.tracking.protocol.Tracker`` by keeping quiet."""
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Do nothing."""
+
+    def log_file(self, path: Path, folder: str) -> None:
+        """Do nothing."""

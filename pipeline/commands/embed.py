@@ -37,7 +37,7 @@ def embed(
         from pipeline.command import Options, open_compute
         from pipeline.embed_pictures import check_output, embed_pictures, find_pictures
         from pipeline.trained_encoder import find_encoder
-        from reid_core.evaluation.features import write_features
+        from reid_core.evaluation.embed import write_features
 
         check_output(out, ".parquet")
         find_pictures(folder)

@@ -34,7 +34,7 @@ def search(
 
         from infra.home import find_home
         from pipeline.command import Options, open_compute
-        from pipeline.retrieval import Search, run_search
+        from pipeline.retrieve import Search, run_search
         from pipeline.trained_encoder import find_encoder
 
         settings = Search(query, gallery, top, threshold, num_shown, flip=flip, mixed_precision=not full_precision)

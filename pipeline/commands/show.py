@@ -36,8 +36,8 @@ def show(
         from rich.console import Console
 
         from infra.home import find_home
+        from pipeline.show import Amounts
         from pipeline.show import show as draw_and_store
-        from pipeline.showing import Amounts
 
         amounts = Amounts(num_queries, list_length, num_people, num_clusters, num_mapped, seed)
         draw_and_store(find_home(home), run, out, amounts, num_cpus=num_cpus, console=Console(soft_wrap=True))

@@ -73,13 +73,13 @@ def tune(
     home: Home = None,
     debug: Debug = False,
 ) -> None:
-    """Read the options; see ``pipeline.search.search``."""
+    """Read the options; see ``pipeline.tune.tune``."""
     with guarded(debug=debug):
         from rich.console import Console
 
         from pipeline.command import Options
-        from pipeline.search.prepare import SearchOptions
-        from pipeline.search.search import run_search
+        from pipeline.tune.prepare import SearchOptions
+        from pipeline.tune.tune import run_search
 
         pipeline = Options(
             overrides=tuple(settings or ()),

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from reid_core.clustering.sparse import SparseRows
+from reid_core.clustering.k_reciprocal import SparseRows
 
 _TOLERANCE = 1e-6  # least gain of modularity for another round; the library's own stops early on large graphs
 

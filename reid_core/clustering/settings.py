@@ -1,4 +1,4 @@
-"""What decides the pseudo labels, beside the features."""
+"""Settings of pseudo labels, in a module that loads no compiled library."""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -32,7 +32,7 @@ class InvertedListPlan(NamedTuple):
 
 
 class ClusterWorker:
-    """Answers the calls of ``stages.clustering``.
+    """Answers the calls of ``stages.training.clustering``.
 
     Threads are bounded by OMP_NUM_THREADS where it is set. FAISS, torch and numba are imported inside the methods, so
     that a process that only names this class never loads them. A process loads FAISS or torch, never both.
@@ -147,7 +147,7 @@ class ClusterWorker:
             self._searches_with = self._searches_with or _best_search()
             search_with = self._searches_with
         if search_with == "torch":
-            from reid_core.clustering.torch_search import TorchSearch
+            from reid_core.clustering.neighbours import TorchSearch
 
             if not token or self._kept[0] != token:
                 self._kept = (token, TorchSearch(features))

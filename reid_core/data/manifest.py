@@ -1,6 +1,15 @@
-"""The manifest: one row an image, and the unlabelled view of it that training code receives."""
+"""The manifest: one row an image, and the unlabelled view of it that training code receives.
 
+Naming images by what is in them, so that a data set that was moved or copied is still the same one.
+
+A short name of the images that a mesh cache is made for.
+"""
+
+import hashlib
 import json
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from reid_core.data.confined import first_outside
+from reid_core.data.path_safety import first_outside
 from reid_core.errors import UserError
 
 SPLITS = ("train", "query", "gallery")
@@ -101,3 +110,58 @@ def read_manifest(path: Path) -> Manifest:
             "written by genvar, or was changed; run the data stage again"
         )
     return Manifest(table, path.parent if root == "." else Path(root), info)
+
+
+_THREADS = 8  # reading waits for the disk, and hashing lets other threads run
+_BLOCK = 2048  # files from one call of ``progress`` to the next
+_SECONDS_BETWEEN_CALLS = 10.0
+MISSING = "missing"
+
+
+def content_digests(
+    paths: Sequence[Path], *, progress: Callable[[int, int], None] = lambda done, total: None
+) -> list[str]:
+    """Digest every file.
+
+    Args:
+        paths: Files.
+        progress: Told every ten seconds how many of how many are done.
+
+    Returns:
+        32 hexadecimal digits each, or ``MISSING`` for a file that is not there or may not be read.
+    """
+    digests: list[str] = []
+    told = time.monotonic()
+    with ThreadPoolExecutor(_THREADS) as threads:
+        for start in range(0, len(paths), _BLOCK):
+            digests += threads.map(_digest, paths[start : start + _BLOCK])
+            if time.monotonic() - told > _SECONDS_BETWEEN_CALLS:
+                told = time.monotonic()
+                progress(len(digests), len(paths))
+    return digests
+
+
+def _digest(path: Path) -> str:
+    try:
+        return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
+    except OSError:  # named by a list, or of another owner: the check of the images tells which and why
+        return MISSING
+
+
+def manifest_digest(manifest: Manifest, split: str = "train") -> str:
+    """Digest the names, files and sizes of one split, in order.
+
+    Neither the folder that holds the files nor any identity counts: a data set that was moved keeps its cache.
+
+    Args:
+        manifest: Of the data stage.
+        split: Whose images have meshes.
+
+    Returns:
+        16 hexadecimal digits.
+    """
+    digest = hashlib.blake2b(digest_size=8)
+    rows = manifest.split(split).table.select(["image_id", "path", "width", "height"])
+    for row in zip(*(column.to_pylist() for column in rows.columns), strict=True):
+        digest.update(("|".join(map(str, row)) + "\n").encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()

@@ -1,6 +1,16 @@
 """Generating the variance of a batch, and the loss terms of generation.
 
 Letters: B images, R of them with a mesh, H x W pixels, P parts, C channels.
+
+Putting a generated person in front of another image's background, beyond the paper.
+
+A rotated view keeps its source's background, which contrast would happily use as a shortcut.
+
+Letters: B images, H x W pixels.
+
+Guidance as the generator reads it: rendered meshes, or the image's own edges where there is no mesh.
+
+Letters: B images, H x W pixels, R angles.
 """
 
 from collections.abc import Callable, Iterator
@@ -8,11 +18,13 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reid_core.learning.distributed import count_over_ranks, mean_over_ranks, whole_mean
+from reid_core.distributed import count_over_ranks, mean_over_ranks, whole_mean
+from reid_core.errors import UserError
 from reid_core.learning.mixing import MixingKind, Mixture, mixed_code
-from reid_core.losses.adversarial import deceive
+from reid_core.losses.gan import generator_loss
 from reid_core.losses.reconstruction import appearance_distance, image_distance
 from reid_core.models.discriminator import Discriminator
 from reid_core.models.generator import Generator
@@ -66,7 +78,7 @@ class Generation(NamedTuple):
     Attributes:
         views: x_rec, x_rot and x_mix.
         fakes: Everything generated, for the discriminator, shape (B + 2 R (+ B), 3, H, W).
-        terms: Named scalars: image and feature terms; the adversarial term is added by ``deception``.
+        terms: Named scalars: image and feature terms; the adversarial term is added by ``adversarial_term``.
     """
 
     views: Views
@@ -191,7 +203,7 @@ def reconstruction_terms(
     }
 
 
-def deception(discriminator: Discriminator, fakes: Tensor) -> Tensor:
+def adversarial_term(discriminator: Discriminator, fakes: Tensor) -> Tensor:
     """L_adv: mean over everything generated; gradients reach the images and not the discriminator.
 
     Args:
@@ -202,7 +214,7 @@ def deception(discriminator: Discriminator, fakes: Tensor) -> Tensor:
         Scalar.
     """
     with parameters_fixed(discriminator):
-        return mean_over_ranks(deceive(discriminator(fakes)))
+        return mean_over_ranks(generator_loss(discriminator(fakes)))
 
 
 @contextmanager
@@ -216,3 +228,77 @@ def parameters_fixed(module: nn.Module) -> Iterator[None]:
     finally:
         for parameter in parameters:
             parameter.requires_grad_(True)
+
+
+def silhouette(guidance: Tensor) -> Tensor:
+    """Return where a guidance map in [-1, 1], shape (B, 1, H, W), shows a body: 0 or 1 in the same shape."""
+    return (guidance > BACKGROUND + 0.02).to(guidance)
+
+
+def swap_background(generated: Tensor, body: Tensor, donor: Tensor, donor_body: Tensor) -> Tensor:
+    """Keep the generated person and take everything around from a donor image without its person.
+
+    Where the donor's own person stands, the mean colour of the donor's background is put.
+
+    Args:
+        generated: Generated images, shape (B, 3, H, W).
+        body: Silhouettes of the generated people, shape (B, 1, H, W).
+        donor: Real images, shape (B, 3, H, W).
+        donor_body: Silhouettes of the donors' people, shape (B, 1, H, W).
+
+    Returns:
+        Composites, shape (B, 3, H, W).
+    """
+    free = 1 - donor_body
+    mean_colour = (donor * free).sum(dim=(2, 3), keepdim=True) / free.sum(dim=(2, 3), keepdim=True).clamp_min(1)
+    return body * generated + (1 - body) * (free * donor + donor_body * mean_colour)
+
+
+BACKGROUND = -1.0  # of a guidance map scaled to [-1, 1]
+
+
+def edge_guidance(images: Tensor) -> Tensor:
+    """Draw an image's edges, as guidance for an image without a mesh.
+
+    Edges say where limbs and clothes end but hardly which colour they have, so appearance still has to come from the
+    identity encoder. Such a map cannot be turned: rotation and cycle are left out for these images.
+
+    Args:
+        images: In [-1, 1], shape (B, 3, H, W).
+
+    Returns:
+        Edge strength relative to the image's strongest, in [-1, 1], shape (B, 1, H, W).
+    """
+    gray = images.mean(dim=1, keepdim=True)
+    kernel = torch.tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]], device=images.device)
+    kernels = torch.stack([kernel, kernel.T])[:, None]
+    slopes = F.conv2d(F.pad(gray, (1, 1, 1, 1), mode="replicate"), kernels)
+    strength = slopes.square().sum(dim=1, keepdim=True).sqrt()
+    return 2 * strength / strength.amax(dim=(2, 3), keepdim=True).clamp_min(1e-6) - 1
+
+
+def guidance_for(images: Tensor, maps: Tensor, has_mesh: Tensor) -> Tensor:
+    """Scale stored maps and fill in edges where there is no mesh.
+
+    Args:
+        images: In [-1, 1], shape (B, 3, H, W).
+        maps: Stored maps, uint8, shape (B, H, W).
+        has_mesh: Whether the map is a rendered mesh, shape (B,).
+
+    Returns:
+        Guidance in [-1, 1], shape (B, 1, H, W).
+    """
+    if maps.shape[1:] != images.shape[2:]:
+        raise UserError(
+            f"guidance maps are {tuple(maps.shape[1:])} pixels, images {tuple(images.shape[2:])}; "
+            "run the mesh stage again on this data"
+        )
+    rendered = maps[:, None].float() / 127.5 - 1
+    if bool(has_mesh.all()):
+        return rendered
+    return torch.where(has_mesh.view(-1, 1, 1, 1), rendered, edge_guidance(images))
+
+
+def draw_angles(num_images: int, angles: Tensor, *, generator: torch.Generator) -> Tensor:
+    """Draw a rotation for every image, uniformly from ``angles`` (shape (R,)); shape (B,)."""
+    return angles[torch.randint(len(angles), (num_images,), generator=generator)]

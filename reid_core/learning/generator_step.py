@@ -1,6 +1,10 @@
 """One update of the generator while the identity encoder is frozen (generator warm-up).
 
 Letters: B images, H x W pixels.
+
+One update of the discriminator.
+
+Letters: B real images, F generated ones, H x W pixels.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,12 +15,12 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from reid_core.learning.clock import Clock
-from reid_core.learning.discriminator_step import discriminator_step
-from reid_core.learning.generation import GenerationBatch, deception, generation
+from reid_core.distributed import mean_over_ranks
+from reid_core.learning.generation import GenerationBatch, adversarial_term, generation
 from reid_core.learning.mixing import MixingKind
-from reid_core.learning.update import Trained, Update, update
-from reid_core.losses.objective import weighted_sum
+from reid_core.learning.timer import Timer
+from reid_core.learning.update import Trained, Update, update, weighted_sum
+from reid_core.losses.gan import discriminator_loss, r1_penalty
 from reid_core.models.discriminator import Discriminator
 from reid_core.models.generator import Generator
 from reid_core.models.identity import IdentityEncoder
@@ -81,7 +85,7 @@ def generator_step(
     *,
     adversarial: bool,
     discriminate: bool,
-    clock: Clock,
+    timer: Timer,
 ) -> StepResult:
     """Update the discriminator (when asked), then S and G; the encoder stays as it is.
 
@@ -90,9 +94,9 @@ def generator_step(
         optimisers: Of generator and discriminator.
         batch: Images and guidance, B of them.
         settings: Switches and weights.
-        adversarial: Whether the generator already has to deceive the discriminator.
+        adversarial: Whether the generator already has to generator_loss the discriminator.
         discriminate: Whether the discriminator is updated in this iteration.
-        clock: Counts the parts ``generator`` and ``discriminator``.
+        timer: Counts the parts ``generator`` and ``discriminator``.
 
     Returns:
         Terms and norms.
@@ -102,21 +106,21 @@ def generator_step(
     def appearance(images: Tensor, sources: tuple[Tensor, ...]) -> Tensor:
         return generator.appearance(encoder.maps(images))
 
-    with clock.part("generator"):
+    with timer.part("generator"):
         with torch.no_grad():
             parts = appearance(batch.images, ())
         made = generation(generator, appearance, batch, parts, rotation=settings.rotation, mixing=settings.mixing)
     terms = dict(made.terms)
     outcomes = []
     if discriminate:
-        with clock.part("discriminator"):
+        with timer.part("discriminator"):
             judged, outcome = discriminator_step(
                 discriminator, optimisers.discriminator, batch.images, made.fakes, r1_weight=settings.r1_weight
             )
         outcomes.append((judged, outcome))
-    with clock.part("generator"):
+    with timer.part("generator"):
         if adversarial:
-            terms["adversarial"] = deception(discriminator, made.fakes)
+            terms["adversarial"] = adversarial_term(discriminator, made.fakes)
         outcome = update(
             weighted_sum(terms, settings.weights),
             {"generator": Trained(generator, optimisers.generator, settings.clip_norm)},
@@ -131,3 +135,30 @@ def step_result(outcomes: Sequence[tuple[dict[str, Tensor], Update]]) -> StepRes
         gradient_norms={name: norm for _, outcome in outcomes for name, norm in outcome.gradient_norms.items()},
         skipped=sum(outcome.skipped for _, outcome in outcomes),
     )
+
+
+def discriminator_step(
+    discriminator: Discriminator, optimiser: Optimizer, images: Tensor, fakes: Tensor, *, r1_weight: float
+) -> tuple[dict[str, Tensor], Update]:
+    """Update the discriminator alone: generated images are constants here, the generator is left as it is.
+
+    Args:
+        discriminator: Dis, updated in place.
+        optimiser: Of the discriminator.
+        images: Real images, shape (B, 3, H, W).
+        fakes: Generated images, shape (F, 3, H, W).
+        r1_weight: Weight of the gradient penalty; 0 leaves it out.
+
+    Returns:
+        Unweighted loss terms, detached; and what became of the update.
+    """
+    real = images.detach().clone().requires_grad_(r1_weight > 0)
+    scores = discriminator.exact(real) if r1_weight > 0 else discriminator(real)
+    judged_real = mean_over_ranks(discriminator_loss(scores, real=True))
+    judged_fake = mean_over_ranks(discriminator_loss(discriminator(fakes.detach()), real=False))
+    terms: dict[str, Tensor] = {"discriminator": judged_real + judged_fake}
+    if r1_weight > 0:
+        terms["r1"] = mean_over_ranks(r1_penalty(scores, real))
+    loss = weighted_sum(terms, {"discriminator": 1.0, "r1": r1_weight})
+    outcome = update(loss, {"discriminator": Trained(discriminator, optimiser)})
+    return {name: term.detach() for name, term in terms.items()}, outcome

@@ -9,13 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.optim import Optimizer
 
-from reid_core.learning.cameras import ProxyLayout
-from reid_core.learning.distributed import gather_batch
-from reid_core.learning.prototypes import MomentumPrototypes
-from reid_core.learning.update import Trained, Update, update
+from reid_core.distributed import gather_batch
+from reid_core.learning.memory import MomentumPrototypes, ProxyLayout
+from reid_core.learning.update import Trained, Update, update, weighted_sum
 from reid_core.losses.camera import across_camera_contrast, within_camera_cross_entropy
-from reid_core.losses.objective import weighted_sum
-from reid_core.losses.prototype import prototype_cross_entropy
+from reid_core.losses.contrastive import prototype_cross_entropy
 from reid_core.models.identity import IdentityEncoder
 
 

@@ -12,17 +12,29 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.optim import Optimizer
 
-from reid_core.learning.background import silhouette, swap_background
-from reid_core.learning.batch_statistics import BatchNormGroups, running_statistics_kept
-from reid_core.learning.clock import Clock
-from reid_core.learning.contrast import Draws, Pool, mixing_contrast, rotation_contrast
-from reid_core.learning.discriminator_step import discriminator_step
-from reid_core.learning.distributed import count_over_ranks, gather_batch, world
-from reid_core.learning.generation import GenerationBatch, Views, deception, generate_views, measure
-from reid_core.learning.generator_step import GenerationSettings, Networks, Optimisers, StepResult, step_result
+from reid_core.distributed import count_over_ranks, gather_batch, world
+from reid_core.learning.generated_encoder import BatchNormGroups, running_statistics_kept
+from reid_core.learning.generation import (
+    GenerationBatch,
+    Views,
+    adversarial_term,
+    generate_views,
+    measure,
+    silhouette,
+    swap_background,
+)
+from reid_core.learning.generator_step import (
+    GenerationSettings,
+    Networks,
+    Optimisers,
+    StepResult,
+    discriminator_step,
+    step_result,
+)
 from reid_core.learning.mixing import MixingKind, image_mixup
-from reid_core.learning.update import Trained, update
-from reid_core.losses.objective import weighted_sum
+from reid_core.learning.timer import Timer
+from reid_core.learning.update import Trained, update, weighted_sum
+from reid_core.losses.contrastive import Draws, Pool, mixing_contrast, rotation_contrast
 from reid_core.models.identity import Encoded
 
 EncoderPasses = Literal["by_loss", "by_kind", "together"]
@@ -90,7 +102,7 @@ def joint_step(
     train_generator: bool,
     discriminate: bool,
     groups: BatchNormGroups,
-    clock: Clock,
+    timer: Timer,
 ) -> JointResult:
     """Update encoder, S and G by contrast and generation, and the discriminator apart.
 
@@ -105,7 +117,7 @@ def joint_step(
         train_generator: Whether generation losses are computed; otherwise the generator only makes views.
         discriminate: Whether the discriminator is updated in this iteration (only with ``train_generator``).
         groups: Of the encoder's batch norm.
-        clock: Counts the parts ``encoder``, ``generator``, ``discriminator``, ``contrast`` and ``update``.
+        timer: Counts the parts ``encoder``, ``generator``, ``discriminator``, ``contrast`` and ``update``.
 
     Returns:
         Terms, norms and features.
@@ -122,7 +134,7 @@ def joint_step(
         with running_statistics_kept(encoder), groups.of(*sources):
             return generator.appearance(encoder.maps(generated))
 
-    with clock.part("encoder"), groups.of(everyone):
+    with timer.part("encoder"), groups.of(everyone):
         encoded = encoder(images)
         features = F.normalize(encoded.embedding, dim=1)
         parts = generator.appearance(encoded.maps)
@@ -133,7 +145,7 @@ def joint_step(
     views: Views | None = None
     embeddings: Tensor | None = None  # of rotated views and mixes, where one pass of the encoder served everything
     if train_generator:
-        with clock.part("generator"):
+        with timer.part("generator"):
             views = generate_views(generator, batch.generation, parts, rotation=how.rotation, mixing=how.mixing)
             if _serves_both(batch, views, how.mixing, contrast):
                 passed = _encode_kinds(encode, views, together=contrast.encoder_passes == "together")
@@ -146,27 +158,27 @@ def joint_step(
             made = measure(generator, appearance, batch.generation, parts, views, seen)
             terms |= made.terms
         if discriminate:
-            with clock.part("discriminator"):
+            with timer.part("discriminator"):
                 outcomes.append(
                     discriminator_step(
                         discriminator, optimisers.discriminator, images, made.fakes, r1_weight=how.r1_weight
                     )
                 )
-        with clock.part("generator"):
-            terms["adversarial"] = deception(discriminator, made.fakes)
+        with timer.part("generator"):
+            terms["adversarial"] = adversarial_term(discriminator, made.fakes)
     elif how.rotation or how.mixing in ("dmixup", "fmixup"):
-        with clock.part("generator"), torch.no_grad():
+        with timer.part("generator"), torch.no_grad():
             views = generate_views(
                 generator, batch.generation, parts.detach(), rotation=how.rotation, mixing=how.mixing
             )
 
     # What the encoder learns from it.
-    with clock.part("contrast"):
+    with timer.part("contrast"):
         terms |= _contrast(batch, views, embeddings, features, how.mixing, contrast, encode)
     trained = {"encoder": Trained(networks.encoder, _encoder_optimiser(optimisers))}
     if train_generator:
         trained["generator"] = Trained(generator, optimisers.generator, how.clip_norm)
-    with clock.part("update"):
+    with timer.part("update"):
         outcome = update(weighted_sum(terms, {**how.weights, **contrast.weights}), trained)
     return JointResult(step_result([(terms, outcome), *outcomes]), None if outcome.skipped else features.detach())
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reid_core.learning.distributed import gather_batch, own_slice
+from reid_core.distributed import gather_batch, own_slice
 
 MixingKind = Literal["dmixup", "image", "fmixup", "none"]
 

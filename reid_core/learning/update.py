@@ -1,4 +1,7 @@
-"""One step of several optimisers after one backward pass: all of them, or none when a gradient is not a number."""
+"""One step of several optimisers after one backward pass: all of them, or none when a gradient is not a number.
+
+The one place where loss terms meet their weights.
+"""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -8,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import Optimizer
 
-from reid_core.learning.distributed import average_gradients
+from reid_core.distributed import average_gradients
 
 
 class Trained(NamedTuple):
@@ -65,3 +68,19 @@ def update(loss: Tensor, trained: Mapping[str, Trained]) -> Update:
             clip_grads_with_norm_(network.parameters(), clip_norm, norms[name])
         optimiser.step()
     return Update(norms, skipped)
+
+
+def weighted_sum(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
+    """Multiply every named term by its weight and add them up.
+
+    Args:
+        terms: Unweighted scalars by name.
+        weights: At least one weight for every term.
+
+    Returns:
+        Scalar.
+    """
+    assert terms, "an objective has at least one term"
+    missing = terms.keys() - weights.keys()
+    assert not missing, f"terms without a weight: {sorted(missing)}"
+    return torch.stack([weights[name] * term for name, term in terms.items()]).sum()

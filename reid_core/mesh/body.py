@@ -1,18 +1,91 @@
-"""The parametric body (Anny): phenotype and joint angles to vertices. The only module that knows Anny.
+"""A safe place for what Anny computes on its first use.
+
+Anny parses its assets for most of a minute and keeps the result in a folder of files that it writes in place. Two
+workers that start together, or a process killed meanwhile, would leave a broken file that every later run trips over.
+Here one process builds while the others wait, and what a killed one left behind is thrown away.
+
+The parametric body (Anny): phenotype and joint angles to vertices. The only module that knows Anny.
 
 Letters: B bodies, V vertices, F faces. The body stands on z up, faces -y and has its left side at +x; metres.
 """
 
-from collections.abc import Sequence
+import fcntl
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from reid_core.errors import UserError
-from reid_core.mesh.anny_cache import build_once, default_folder
+
+_LOG = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+def default_folder(version: str) -> Path:
+    """Folder of this user's cache for one version of Anny."""
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "genvar" / f"anny-{version}"
+
+
+def build_once(folder: Path, name: str, build: Callable[[], T]) -> T:
+    """Call ``build``, alone if it is the first successful call under this name on this machine.
+
+    Args:
+        folder: What ``build`` reads and fills.
+        name: Of the thing to build.
+        build: Quick when ``folder`` holds its files, else slow and writing.
+
+    Returns:
+        What ``build`` returns.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{folder} should keep what the body model computes on its first use, but cannot be made ({error}); "
+            "set XDG_CACHE_HOME to a folder that can be written"
+        ) from error
+    ready, building = folder / f"{name}.ready", folder / "building"
+    with _locked(folder, fcntl.LOCK_SH):
+        if ready.exists():
+            return build()
+    with _locked(folder, fcntl.LOCK_EX):
+        if building.exists():  # its process was killed: any file may be half written
+            _empty(folder)
+        if ready.exists():
+            return build()
+        _LOG.info("building the body model %s for the first time on this machine: up to a minute", name)
+        building.touch()
+        result = build()
+        ready.touch()
+        building.unlink()
+        return result
+
+
+@contextmanager
+def _locked(folder: Path, kind: int) -> Iterator[None]:
+    """Hold the folder's lock; the system releases it when a process dies."""
+    with folder.with_suffix(folder.suffix + ".lock").open("a") as file:
+        fcntl.flock(file, kind)
+        yield
+
+
+def _empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
 
 PHENOTYPES = ("gender", "age", "muscle", "weight", "height", "proportions")
 POSED_BONES = (

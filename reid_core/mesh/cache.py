@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from reid_core.errors import UserError
-from reid_core.mesh.part import PICTURES, VERSION, OtherVersionError, Part, PartInfo, open_part, read_picture
+from reid_core.mesh.shard import PICTURES, VERSION, OtherVersionError, Part, PartInfo, open_part, read_picture
 
 _AGAIN = "run the mesh stage again"
 

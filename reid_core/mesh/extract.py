@@ -7,10 +7,9 @@ from pathlib import Path
 
 import torch
 
-from reid_core.mesh.extracted import Extracted, put_back
-from reid_core.mesh.part import PartInfo, is_whole, write_part
-from reid_core.mesh.sources import Source
-from reid_core.mesh.suspects import pass_over_killers
+from reid_core.mesh.crash_guard import pass_over_killers
+from reid_core.mesh.shard import PartInfo, is_whole, write_part
+from reid_core.mesh.sources import Extracted, Source, put_back
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from reid_core.mesh.camera import Cameras, project, view
-from reid_core.mesh.framing import keep_inside
+from reid_core.mesh.camera import Cameras, keep_inside, project, view
 from reid_core.mesh.render import interpolate, rasterise, vertex_normals
 
 ANGLES = (0, 45, 90, 135, 180, 225, 270, 315)

@@ -1,18 +1,23 @@
-"""The page: what the template is filled with, section by section."""
+"""Filling the templates of pages that need nothing beside themselves.
+
+The page: what the template is filled with, section by section.
+"""
 
 import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.resources import files
 from typing import Any
 
 import yaml
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 
-from stages.reporting.bodies import body_table
 from stages.reporting.curves import Curve, curves, is_number
 from stages.reporting.facts import StageFacts
 from stages.reporting.pictures import CAPTIONS, Picture, picture
 from stages.reporting.results import (
     best_on_test,
+    body_table,
     camera_table,
     cluster_table,
     encoder_table,
@@ -21,7 +26,24 @@ from stages.reporting.results import (
     query_note,
     sentence,
 )
-from stages.reporting.templates import render
+
+
+def render(template: str, **values: object) -> str:
+    """Return a page; every value is escaped, and a name that the template uses must be given.
+
+    Args:
+        template: File name in the ``stages`` package.
+        values: What it is filled with.
+    """
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, loader=FunctionLoader(_read)
+    )
+    return environment.get_template(template).render(**values)
+
+
+def _read(name: str) -> str:
+    return (files("stages") / name).read_text(encoding="utf-8")
+
 
 DOES = {
     "data": "finds the images, or renders people, and writes the image table",

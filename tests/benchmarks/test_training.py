@@ -8,8 +8,8 @@ from torch import Tensor
 
 from benchmarks.plain_training import plain_step
 from benchmarks.training import build, draw_batch, flops_of, ours_step, ways_of
-from reid_core.learning.clock import Clock
 from reid_core.learning.generator_step import Networks
+from reid_core.learning.timer import Timer
 
 SMALL = argparse.Namespace(
     arch="resnet10", height=32, width=16, channels=8, blocks=1, discriminator_channels=4, batch_size=4
@@ -45,7 +45,7 @@ def test_encoding_each_kind_once_is_the_plain_transcription() -> None:
         step = (
             plain_step(networks, optimisers, batch)
             if plain
-            else ours_step(networks, optimisers, batch, Clock(), "by_kind")
+            else ours_step(networks, optimisers, batch, Timer(), "by_kind")
         )
         losses.append(step)
         states.append(_weights(networks))
@@ -59,7 +59,7 @@ def test_passing_each_kind_once_is_less_work_than_passing_rotations_twice() -> N
     for passes in ("by_loss", "by_kind", "together"):
         networks, optimisers = build(SMALL, CPU)
         batch = draw_batch(SMALL, networks.encoder.embedding_dim, CPU)
-        flops[passes] = flops_of(lambda: ours_step(networks, optimisers, batch, Clock(), passes))  # noqa: B023
+        flops[passes] = flops_of(lambda: ours_step(networks, optimisers, batch, Timer(), passes))  # noqa: B023
     assert flops["by_kind"] == flops["together"] < flops["by_loss"]
 
 

@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from infra.watching import watching
+from infra.progress import watching
 
 
 def test_it_looks_while_the_block_runs() -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 from infra.home import Home
 from infra.tracking.store import RunStore
 from reid_core.models.identity import IdentityEncoder
-from reid_core.models.initial import initialised
 from reid_core.models.weights import identity_header, save_weights
+from reid_core.seeds import initialised
 
 SIZE = (32, 16)
 

@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 
 from infra.compute.local import LocalCompute
-from infra.tracking.silent import SilentTracker
+from infra.tracking.protocol import SilentTracker
 from reid_core.data.manifest import read_manifest
 from reid_core.models.generator import Generator
 from reid_core.models.identity import IdentityEncoder
-from reid_core.models.initial import initialised
 from reid_core.models.weights import identity_header, network_header, save_weights
+from reid_core.seeds import initialised
 from stages import data, mesh
-from stages.clustering import write_pseudo_labels
 from stages.data import DataConfig, SyntheticConfig
+from stages.training.clustering import write_pseudo_labels
 
 SIZE = (64, 32)
 

@@ -6,7 +6,7 @@ import pytest
 from pipeline.command import Options, name_of, resolve
 from reid_core.errors import UserError
 from stages.data import DataConfig
-from stages.joint_config import JointConfig
+from stages.joint import JointConfig
 
 
 def _resolve(seed: int | None = None, **options: Any) -> tuple[str, DataConfig, JointConfig]:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.comparing import compared, comparison_page, grouped, result_table, setting_table
+from pipeline.compare import compared, comparison_page, grouped, result_table, setting_table
 from reid_core.errors import UserError
 from tests.stages.reporting.folders import METRICS, finished_stages
 

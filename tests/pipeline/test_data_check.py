@@ -4,10 +4,10 @@ import pytest
 from rich.console import Console
 
 from pipeline.data_check import check_data_set
-from reid_core.data import counts
-from reid_core.data.counts import Counts
+from reid_core.data.datasets import base as counts
+from reid_core.data.datasets.base import Counts
 from reid_core.errors import UserError
-from tests.reid_core.data.test_msmt17 import make_msmt17
+from tests.reid_core.data.datasets.test_msmt17 import make_msmt17
 from tests.stages.pictures import write_crops, write_people
 
 

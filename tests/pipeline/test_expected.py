@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.expected import Expected, Figure, Verdict, find_expected, judge, read_expected
+from pipeline.reproduce import Expected, Figure, Verdict, find_expected, judge, read_expected
 from reid_core.errors import UserError
 
 _FIGURE = Figure(encoder="joint", metric="mAP", value=80.0, tolerance=2.0)

@@ -6,10 +6,10 @@ import pytest
 
 from pipeline.fingerprint import fingerprint
 from stages import data, identity
-from stages.clustering import ClusterConfig
 from stages.data import DataConfig
-from stages.identity_config import IdentityConfig
-from stages.resuming import CheckpointConfig
+from stages.identity import IdentityConfig
+from stages.training.clustering import ClusterConfig
+from stages.training.state import CheckpointConfig
 from tests.pipeline.toys import STAGES, LoopConfig, NumbersConfig
 
 _BASE: dict[str, Any] = {"content": "c", "deterministic": False}

@@ -10,11 +10,10 @@ from PIL import Image
 from rich.console import Console
 
 from pipeline.mesh_inspect import inspect_cache
-from reid_core.data.manifest import SCHEMA, Manifest, write_manifest
+from reid_core.data.manifest import SCHEMA, Manifest, manifest_digest, write_manifest
 from reid_core.errors import UserError
 from reid_core.mesh.bodies import no_bodies
-from reid_core.mesh.manifest_digest import manifest_digest
-from reid_core.mesh.part import write_part
+from reid_core.mesh.shard import write_part
 from tests.reid_core.mesh.some_bodies import INFO, some_bodies, some_maps
 
 NAMES = ("a", "b", "c")

@@ -1,11 +1,11 @@
 import pytest
 
+from pipeline.plan import STAGES
 from pipeline.presets import PRESETS, preset
-from pipeline.stages import STAGES
 from reid_core.errors import UserError
 from stages.cluster import ClusterStageConfig
 from stages.data import DataConfig
-from stages.identity_config import IdentityConfig
+from stages.identity import IdentityConfig
 
 
 @pytest.mark.parametrize("name", PRESETS)

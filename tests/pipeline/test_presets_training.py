@@ -1,4 +1,4 @@
-from pipeline.presets_training import small_generator, small_joint, tiny_generator, tiny_identity, tiny_joint
+from pipeline.presets import small_generator, small_joint, tiny_generator, tiny_identity, tiny_joint
 
 
 def test_joint_training_goes_on_with_the_weights_and_clusters_of_the_warm_ups() -> None:

@@ -1,6 +1,6 @@
 import re
 
-from pipeline.provenance import git_commit, package_versions
+from pipeline.fingerprint import git_commit, package_versions
 
 
 def test_versions_of_what_results_depend_on() -> None:

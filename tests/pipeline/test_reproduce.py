@@ -6,8 +6,7 @@ from rich.console import Console
 
 from pipeline import reproduce as module
 from pipeline.command import Options
-from pipeline.expected import Expected, Figure, judge
-from pipeline.reproduce import reproduce, verdict_table
+from pipeline.reproduce import Expected, Figure, judge, reproduce, verdict_table
 from pipeline.results import Outcome
 from reid_core.errors import UserError
 

@@ -7,8 +7,7 @@ from infra.compute.local import LocalCompute
 from infra.home import Home
 from infra.tracking.mlflow import mlflow_client
 from infra.tracking.store import RunStore
-from pipeline.show import show
-from pipeline.showing import Amounts
+from pipeline.show import Amounts, show
 from reid_core.errors import UserError
 from tests.pipeline.finished import finished_people
 

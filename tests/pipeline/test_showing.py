@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from infra.compute.local import LocalCompute
-from infra.tracking.silent import SilentTracker
-from pipeline.showing import Amounts, draw_pictures
+from infra.tracking.protocol import SilentTracker
+from pipeline.show import Amounts, draw_pictures
 from reid_core.data.manifest import read_manifest
 from reid_core.errors import UserError
 from stages import data

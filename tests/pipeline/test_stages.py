@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from pipeline.stages import STAGES, check_data, contents, read_by_workers
+from pipeline.plan import STAGES, check_data, contents, read_by_workers
 from reid_core.errors import UserError
 from stages.data import DataConfig
 from stages.mesh import MeshConfig

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from infra.compute.local import LocalCompute
-from infra.tracking.silent import SilentTracker
+from infra.tracking.protocol import SilentTracker
 from stages import cluster, data, generator, identity, mesh
 from stages.stage import Stage, StageConfig
 from tests.stages.small_configs import CLUSTERING, GENERATOR, IDENTITY

@@ -9,8 +9,8 @@ import pytest
 from infra.checkpoints import latest_checkpoint
 from infra.compute.local import LocalCompute
 from infra.compute.protocol import TrainContext
-from reid_core.data.ahead import one_ahead
-from stages.hardware import HardwareConfig
+from reid_core.data.transfer import prefetch
+from stages.training.hardware import HardwareConfig
 
 C = TypeVar("C")
 
@@ -59,4 +59,4 @@ def stopped_within_an_epoch(checkpoint_dir: Path) -> bool:
 
 def load_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make batches one ahead on the CPU too, as training does on a GPU: a checkpoint must not count the one ahead."""
-    monkeypatch.setattr(HardwareConfig, "loading", lambda _, batches, device: one_ahead(batches, device=device))
+    monkeypatch.setattr(HardwareConfig, "loading", lambda _, batches, device: prefetch(batches, device=device))

@@ -1,9 +1,9 @@
 """The smallest configurations of the training stages that still do everything."""
 
-from stages.clustering import ClusterConfig
 from stages.generator import GeneratorConfig
-from stages.identity_config import AugmentConfig, IdentityConfig
-from stages.joint_config import JointConfig
+from stages.identity import AugmentConfig, IdentityConfig
+from stages.joint import JointConfig
+from stages.training.clustering import ClusterConfig
 
 CLUSTERING = ClusterConfig(k1=6, k2=2, min_samples=3)
 IDENTITY = IdentityConfig(

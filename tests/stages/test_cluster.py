@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from infra.compute.local import LocalCompute
-from infra.tracking.silent import SilentTracker
+from infra.tracking.protocol import SilentTracker
 from reid_core.models.identity import IdentityEncoder
 from reid_core.models.weights import identity_header, save_weights
 from stages.cluster import STAGE, ClusterStageConfig, read_memory, run
-from stages.clustering import ClusterConfig, read_pseudo_labels
 from stages.data import DataConfig
 from stages.data import run as run_data
+from stages.training.clustering import ClusterConfig, read_pseudo_labels
 from tests.stages.pictures import write_crops, write_people
 from tests.stages.trackers import RecordingTracker
 

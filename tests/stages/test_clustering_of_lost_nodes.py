@@ -15,7 +15,7 @@ import numpy as np
 
 from infra.compute.ray import RayCompute
 from reid_core.clustering.worker import ClusterWorker
-from stages.clustering import ClusterConfig, pseudo_labels
+from stages.training.clustering import ClusterConfig, pseudo_labels
 
 if __name__ == "__main__":
     draws = np.random.default_rng(0)

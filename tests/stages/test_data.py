@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from infra.compute.local import LocalCompute
-from infra.tracking.silent import SilentTracker
+from infra.tracking.protocol import SilentTracker
 from reid_core.data.manifest import Manifest, read_manifest, unlabelled
 from reid_core.errors import UserError
 from stages.data import DataConfig, SyntheticConfig, check, content_digest, run, still_serves

@@ -6,11 +6,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from infra.compute.local import LocalCompute
-from infra.tracking.silent import SilentTracker
+from infra.tracking.protocol import SilentTracker
 from stages.cluster import ClusterStageConfig
 from stages.cluster import run as run_cluster
-from stages.clustering import ClusterConfig
 from stages.evaluate import STAGE, EvaluateConfig, run
+from stages.training.clustering import ClusterConfig
 from tests.stages.pictures import write_crops, write_people
 from tests.stages.test_cluster import prepare
 from tests.stages.trackers import RecordingTracker

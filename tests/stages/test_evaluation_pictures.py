@@ -6,11 +6,11 @@ import torch
 from PIL import Image
 
 from infra.compute.local import LocalCompute
-from infra.tracking.silent import SilentTracker
+from infra.tracking.protocol import SilentTracker
 from reid_core.data.manifest import Manifest, read_manifest
-from reid_core.evaluation.ranked_lists import RankedLists
+from reid_core.evaluation.plots.ranked_lists import RankedLists
 from stages.data import DataConfig, run
-from stages.evaluation_pictures import draw_lists, draw_maps
+from stages.evaluate import draw_lists, draw_maps
 from tests.stages.pictures import write_people
 
 

@@ -6,12 +6,12 @@ import pytest
 from PIL import Image
 
 from infra.compute.local import LocalCompute
-from infra.tracking.silent import SilentTracker
+from infra.tracking.protocol import SilentTracker
 from reid_core.errors import UserError
 from reid_core.models.weights import load_discriminator, load_generator
 from stages.generator import GeneratorConfig, learning_rate, run
-from stages.resuming import CheckpointConfig
-from stages.training import GeneratorOptimConfig
+from stages.training.data import GeneratorOptimConfig
+from stages.training.state import CheckpointConfig
 from tests.stages.interruption import KilledError, MortalCompute, load_ahead, stopped_within_an_epoch
 from tests.stages.small_configs import GENERATOR
 
@@ -45,12 +45,12 @@ def test_an_encoder_that_lost_the_colours_is_told_of(
     compute: LocalCompute,
 ) -> None:
     monkeypatch.setattr("stages.generator._FEWEST_READ", 10)  # there are 24 images
-    monkeypatch.setattr("stages.generator.colours_held", lambda parts, images: 0.37)
+    monkeypatch.setattr("stages.generator.colour_probe", lambda parts, images: 0.37)
     config = GENERATOR.model_copy(update={"num_epochs": 1, "adversarial_from_epoch": 1})
     run(config, upstream, tmp_path / "last" / "out", compute, SilentTracker())
     assert "holds 37 % of people's colours" in caplog.text
     assert "generator.painted_from=early" in caplog.text
-    assert json.loads((tmp_path / "last" / "out" / "summary.json").read_text())["colours_held"] == 0.37
+    assert json.loads((tmp_path / "last" / "out" / "summary.json").read_text())["colour_probe"] == 0.37
     caplog.clear()
     run(
         config.model_copy(update={"painted_from": "early"}),

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from infra.compute.local import LocalCompute
-from infra.tracking.silent import SilentTracker
+from infra.tracking.protocol import SilentTracker
 from stages.joint import run
 from tests.stages.small_configs import JOINT
 

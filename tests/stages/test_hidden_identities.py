@@ -9,13 +9,13 @@ import pyarrow as pa
 import pytest
 
 from infra.compute.local import LocalCompute
-from infra.tracking.silent import SilentTracker
+from infra.tracking.protocol import SilentTracker
 from reid_core.data.manifest import SCHEMA, Manifest, UnlabelledImages, read_manifest, write_manifest
 from stages import cluster, data, generator, identity, joint, mesh
-from stages.clustering import ClusterConfig
-from stages.identity_config import IdentityConfig
-from stages.joint_config import JointConfig
+from stages.identity import IdentityConfig
+from stages.joint import JointConfig
 from stages.stage import Stage, StageConfig
+from stages.training.clustering import ClusterConfig
 from tests.stages.pictures import write_people
 
 _CLUSTERING = ClusterConfig(k1=6, k2=2, min_samples=3)

@@ -6,12 +6,11 @@ import pytest
 import torch
 
 from infra.compute.local import LocalCompute
-from infra.tracking.silent import SilentTracker
+from infra.tracking.protocol import SilentTracker
 from reid_core.errors import UserError
 from reid_core.models.weights import load_identity
-from stages.identity import run
-from stages.identity_config import IdentityConfig
-from stages.resuming import CheckpointConfig
+from stages.identity import IdentityConfig, run
+from stages.training.state import CheckpointConfig
 from tests.stages.interruption import KilledError, MortalCompute, load_ahead, stopped_within_an_epoch
 from tests.stages.small_configs import IDENTITY
 from tests.stages.trackers import RecordingTracker

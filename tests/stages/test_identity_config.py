@@ -1,4 +1,4 @@
-from stages.identity_config import AugmentConfig, IdentityConfig
+from stages.identity import AugmentConfig, IdentityConfig
 
 
 def test_the_global_batch_is_clusters_times_images() -> None:

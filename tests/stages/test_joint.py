@@ -8,14 +8,13 @@ import pytest
 import torch
 
 from infra.compute.local import LocalCompute
-from infra.tracking.silent import SilentTracker
+from infra.tracking.protocol import SilentTracker
 from reid_core.errors import UserError
 from reid_core.models.weights import load_generator, load_identity
 from stages import generator as generator_stage
-from stages.clustering import read_pseudo_labels
-from stages.joint import run
-from stages.joint_config import JointConfig
-from stages.resuming import CheckpointConfig
+from stages.joint import JointConfig, run
+from stages.training.clustering import read_pseudo_labels
+from stages.training.state import CheckpointConfig
 from tests.stages.interruption import KilledError, MortalCompute, load_ahead, stopped_within_an_epoch
 from tests.stages.small_configs import GENERATOR, JOINT
 

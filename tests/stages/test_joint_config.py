@@ -1,6 +1,6 @@
 import pytest
 
-from stages.joint_config import ContrastConfig, JointConfig
+from stages.joint import ContrastConfig, JointConfig
 
 
 @pytest.mark.parametrize(

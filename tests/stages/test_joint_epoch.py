@@ -2,9 +2,8 @@
 
 import pytest
 
-from stages.joint_config import JointConfig
-from stages.joint_epoch import _settings, _turn, learning_rates
-from stages.training import GeneratorOptimConfig
+from stages.joint import JointConfig, _settings, _turn, learning_rates
+from stages.training.data import GeneratorOptimConfig
 
 
 def test_all_learning_rates_fall_to_a_tenth_together() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from infra.compute.local import LocalCompute
 from infra.compute.ray import RayCompute
-from infra.tracking.silent import SilentTracker
+from infra.tracking.protocol import SilentTracker
 from stages.joint import run
 from tests.stages.small_configs import JOINT
 

@@ -6,11 +6,10 @@ import pytest
 from PIL import Image
 
 from infra.compute.local import LocalCompute
-from infra.tracking.silent import SilentTracker
-from reid_core.data.manifest import read_manifest
+from infra.tracking.protocol import SilentTracker
+from reid_core.data.manifest import manifest_digest, read_manifest
 from reid_core.errors import UserError
 from reid_core.mesh.cache import open_mesh_cache
-from reid_core.mesh.manifest_digest import manifest_digest
 from stages.data import DataConfig, SyntheticConfig
 from stages.data import run as run_data
 from stages.mesh import STAGE, MeshConfig, choose_topology, run

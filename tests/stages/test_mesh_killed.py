@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from infra.compute.local import LocalCompute
-from infra.tracking.silent import SilentTracker
+from infra.tracking.protocol import SilentTracker
 from stages.data import DataConfig, SyntheticConfig
 from stages.data import run as run_data
 from stages.mesh import MeshConfig, run
@@ -23,7 +23,7 @@ import sys
 from pathlib import Path
 from infra.compute.local import LocalCompute
 from infra.compute.ray import RayCompute
-from infra.tracking.silent import SilentTracker
+from infra.tracking.protocol import SilentTracker
 from stages.mesh import run
 from tests.stages.test_mesh_killed import CONFIG
 if __name__ == "__main__":

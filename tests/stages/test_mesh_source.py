@@ -6,18 +6,17 @@ from PIL import Image
 from pydantic import ValidationError
 
 from infra.compute.local import LocalCompute
-from infra.tracking.silent import SilentTracker
+from infra.tracking.protocol import SilentTracker
 from reid_core.data.manifest import UnlabelledImages
 from reid_core.errors import UserError
 from reid_core.mesh.cache import open_mesh_cache
-from reid_core.mesh.given_maps import GivenMaps
 from reid_core.mesh.guidance import ANGLES
+from reid_core.mesh.rendered_maps import GivenMaps
 from reid_core.mesh.smpl_source import SmplSource
 from reid_core.mesh.sources import EstimateSource, TruthSource
 from stages.data import DataConfig
 from stages.data import run as run_data
-from stages.mesh import MeshConfig, run
-from stages.mesh_source import MeshSourceConfig, content_digest, plan_source
+from stages.mesh import MeshConfig, MeshSourceConfig, content_digest, plan_source, run
 from tests.reid_core.mesh.fake_smpl import write_npz
 from tests.stages.pictures import write_crops
 

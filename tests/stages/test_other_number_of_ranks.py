@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import load_file
 
 from infra.compute.local import LocalCompute
-from infra.tracking.silent import SilentTracker
+from infra.tracking.protocol import SilentTracker
 from stages import generator, identity, joint
-from stages.clustering import read_pseudo_labels
+from stages.training.clustering import read_pseudo_labels
 from tests.stages.small_configs import GENERATOR, IDENTITY, JOINT
 
 # Rounding grows from update to update (docs/training.md): learning rates are low enough to tell it from a mistake.

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from reid_core.data.synthetic import scene
 from reid_core.data.synthetic.camera import SurveillanceCamera, develop, draw_camera, encode
 from reid_core.data.synthetic.clothes import paint
-from reid_core.data.synthetic.person import Person, draw_person
-from reid_core.data.synthetic.pose import draw_pose
+from reid_core.data.synthetic.person import Person, draw_person, draw_pose
 from reid_core.data.synthetic.settings import SyntheticSettings
 from reid_core.mesh.body import Body, load_body
 from reid_core.mesh.camera import Cameras, project, view

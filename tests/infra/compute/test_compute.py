@@ -9,7 +9,7 @@ import pytest
 from infra.compute.local import LocalCompute
 from infra.compute.protocol import Compute
 from infra.compute.ray import RayCompute
-from infra.tracking.silent import SilentTracker
+from infra.tracking.protocol import SilentTracker
 from reid_core.errors import UserError
 from tests.infra.compute import loops, toys
 

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import torch
 
-from infra.compute.context import RankContext
-from infra.tracking.silent import SilentTracker
+from infra.compute.rank import RankContext
+from infra.tracking.protocol import SilentTracker
 
 
 def _context(folder: Path, calls: list[tuple[int, dict[str, float]]], rank: int = 0) -> RankContext:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from infra.compute.local import LocalCompute
-from infra.tracking.silent import SilentTracker
+from infra.tracking.protocol import SilentTracker
 from reid_core.errors import UserError
 from tests.infra.compute import loops
 

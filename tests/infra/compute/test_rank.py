@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from infra.compute.rank import TrainJob, forget_user_error, raise_user_error, run_rank, torch_mode
-from infra.tracking.silent import SilentTracker
+from infra.tracking.protocol import SilentTracker
 from reid_core.errors import UserError
 from tests.infra.compute import loops
 

@@ -7,7 +7,7 @@ import pytest
 
 from infra.compute.guard import clean_up
 from infra.compute.ray import RayCompute
-from infra.tracking.silent import SilentTracker
+from infra.tracking.protocol import SilentTracker
 from reid_core.errors import UserError
 from tests.infra.compute import loops
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 from ray._private.runtime_env.packaging import create_package
 
-from infra.compute.ray_code import PACKAGES, package_folders, shipped_code
+from infra.compute.ray_cluster import PACKAGES, package_folders, shipped_code
 
 _ROOT = Path(__file__).parents[3]
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.tracking.journal import Journal, Measurement
+from infra.tracking.mlflow import Journal, Measurement
 
 
 def test_what_was_kept_is_sent_once_and_in_order(tmp_path: Path) -> None:

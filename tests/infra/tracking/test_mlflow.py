@@ -8,8 +8,7 @@ import pytest
 
 from infra.home import Home
 from infra.tracking import mlflow as tracking
-from infra.tracking.journal import Measurement
-from infra.tracking.mlflow import MlflowTracker, mlflow_client
+from infra.tracking.mlflow import Measurement, MlflowTracker, mlflow_client
 from infra.tracking.store import RunStore, tracking_uri
 
 

@@ -1,8 +1,7 @@
 import pickle
 from pathlib import Path
 
-from infra.tracking.protocol import Tracker
-from infra.tracking.silent import SilentTracker
+from infra.tracking.protocol import SilentTracker, Tracker
 
 
 def test_nothing_is_written_and_nothing_fails(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from pipeline.cli import app
-from reid_core.evaluation.features import read_features
+from reid_core.evaluation.embed import read_features
 from tests.pipeline.encoders import write_encoder
 from tests.stages.pictures import write_crops
 

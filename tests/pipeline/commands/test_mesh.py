@@ -3,7 +3,7 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from pipeline.cli import app
-from reid_core.mesh.part import write_part
+from reid_core.mesh.shard import write_part
 from tests.reid_core.mesh.some_bodies import INFO, some_bodies, some_maps
 
 

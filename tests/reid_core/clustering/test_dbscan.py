@@ -2,9 +2,8 @@ import numpy as np
 import pytest
 from sklearn.cluster import DBSCAN
 
-from reid_core.clustering.dbscan import dbscan
-from reid_core.clustering.jaccard import jaccard_graph
-from reid_core.clustering.sparse import SparseRows
+from reid_core.clustering.k_reciprocal import SparseRows, jaccard_graph
+from reid_core.clustering.labels import dbscan
 from tests.reid_core.clustering.cases import random_features, slow_neighbours
 from tests.reid_core.clustering.test_jaccard import dense
 

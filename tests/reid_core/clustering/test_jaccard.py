@@ -4,8 +4,7 @@ import numba
 import numpy as np
 import pytest
 
-from reid_core.clustering.jaccard import jaccard_graph
-from reid_core.clustering.sparse import SparseRows
+from reid_core.clustering.k_reciprocal import SparseRows, jaccard_graph
 from tests.reid_core.clustering.cases import random_features, slow_neighbours
 
 _ALL = 1 - 1e-9  # keeps every pair that shares anything

@@ -2,9 +2,8 @@ import numba
 import numpy as np
 import pytest
 
-from reid_core.clustering import pairs
-from reid_core.clustering.pairs import near_pairs
-from reid_core.clustering.sparse import SparseRows
+from reid_core.clustering import k_reciprocal as pairs
+from reid_core.clustering.k_reciprocal import SparseRows, near_pairs
 from reid_core.errors import UserError
 from tests.reid_core.clustering.test_jaccard import dense
 

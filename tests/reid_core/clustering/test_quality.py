@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import silhouette_score
 
-from reid_core.clustering.jaccard import jaccard_graph
-from reid_core.clustering.quality import silhouette
+from reid_core.clustering.k_reciprocal import jaccard_graph
+from reid_core.clustering.reliability import silhouette
 from tests.reid_core.clustering.cases import random_features, slow_neighbours
 from tests.reid_core.clustering.test_dbscan import sparse
 from tests.reid_core.clustering.test_jaccard import dense

@@ -1,6 +1,6 @@
 import numpy as np
 
-from reid_core.clustering.sparse import allocate
+from reid_core.clustering.k_reciprocal import allocate
 
 
 def test_room_for_every_row_by_hand() -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from reid_core.data.ahead import one_ahead
+from reid_core.data.transfer import prefetch
 
 
 def test_items_come_in_order_and_from_one_other_thread() -> None:
@@ -15,7 +15,7 @@ def test_items_come_in_order_and_from_one_other_thread() -> None:
             makers.add(threading.get_ident())
             yield item
 
-    assert list(one_ahead(items())) == list(range(20))
+    assert list(prefetch(items())) == list(range(20))
     assert len(makers) == 1
     assert threading.get_ident() not in makers
 
@@ -31,7 +31,7 @@ def test_one_item_is_made_ahead_and_no_more() -> None:
                 second.set()
             yield item
 
-    coming = one_ahead(items())
+    coming = prefetch(items())
     assert next(coming) == 0
     assert second.wait(10)
     assert made == [0, 1]
@@ -44,7 +44,7 @@ def test_an_error_arrives_in_its_turn() -> None:
         yield 1
         raise KeyError("broken")
 
-    coming = one_ahead(items())
+    coming = prefetch(items())
     assert next(coming) == 1
     with pytest.raises(KeyError, match="broken"):
         next(coming)
@@ -56,5 +56,5 @@ def test_draws_are_those_of_a_plain_loop() -> None:
         for _ in range(4):
             yield torch.rand(3, generator=generator)
 
-    for here, there in zip(draws(), one_ahead(draws()), strict=True):
+    for here, there in zip(draws(), prefetch(draws()), strict=True):
         assert torch.equal(here, there)

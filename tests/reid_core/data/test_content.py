@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from reid_core.data import content
-from reid_core.data.content import MISSING, content_digests
+from reid_core.data import manifest as content
+from reid_core.data.manifest import MISSING, content_digests
 
 
 def test_files_are_named_by_their_content_alone(tmp_path: Path) -> None:

@@ -5,8 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from reid_core.data.decoded import is_whole, map_decoded, write_decoded
-from reid_core.data.images import load_images
+from reid_core.data.images import is_whole, load_images, map_decoded, write_decoded
 from reid_core.errors import UserError
 
 SIZE = (6, 4)
@@ -33,7 +32,7 @@ def test_parts_written_in_any_order_are_the_pictures(paths: list[Path], tmp_path
 
 
 def test_more_pictures_than_a_block(paths: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reid_core.data.decoded._BLOCK", 2)
+    monkeypatch.setattr("reid_core.data.images._BLOCK", 2)
     write_decoded(tmp_path / "pixels.bin", paths, range(COUNT), SIZE)
     assert torch.equal(map_decoded(tmp_path / "pixels.bin", COUNT, SIZE), load_images(paths, SIZE))
 

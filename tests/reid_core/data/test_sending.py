@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from reid_core.data.sending import send
+from reid_core.data.transfer import send
 
 
 def test_what_is_there_already_stays() -> None:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from reid_core.evaluation.bootstrap import bootstrap_means
+from reid_core.evaluation.ranking import bootstrap_means
 
 
 def test_equal_values_leave_no_doubt() -> None:

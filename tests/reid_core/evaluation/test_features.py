@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from reid_core.errors import UserError
-from reid_core.evaluation.features import Features, read_features, write_features
+from reid_core.evaluation.embed import Features, read_features, write_features
 
 
 def _features(root: Path) -> Features:

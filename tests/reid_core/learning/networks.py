@@ -8,7 +8,7 @@ from reid_core.learning.mixing import MixingKind, draw_mixture
 from reid_core.models.discriminator import Discriminator
 from reid_core.models.generator import Generator
 from reid_core.models.identity import IdentityEncoder
-from reid_core.models.initial import initialised
+from reid_core.seeds import initialised
 
 WEIGHTS = {
     "image_reconstruction": 5.0,

@@ -1,6 +1,6 @@
 import torch
 
-from reid_core.learning.background import silhouette, swap_background
+from reid_core.learning.generation import silhouette, swap_background
 
 
 def test_silhouette_is_what_is_not_background() -> None:

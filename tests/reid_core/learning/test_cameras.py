@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from reid_core.learning.cameras import centre_cameras, lay_out_proxies, proxy_means
+from reid_core.learning.memory import centre_cameras, lay_out_proxies, proxy_means
 
 
 def test_a_camera_s_offset_disappears(generator: torch.Generator) -> None:

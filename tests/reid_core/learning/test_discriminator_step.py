@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from reid_core.learning.discriminator_step import discriminator_step
+from reid_core.learning.generator_step import discriminator_step
 from reid_core.models.discriminator import Discriminator
-from reid_core.models.initial import initialised
+from reid_core.seeds import initialised
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from reid_core.learning.generation import deception, generate_views, generation, parameters_fixed
+from reid_core.learning.generation import adversarial_term, generate_views, generation, parameters_fixed
 from reid_core.models.identity import part_appearance
 from tests.reid_core.learning.networks import small_batch, small_networks
 
@@ -69,7 +69,7 @@ def test_without_mesh_or_rotation_nothing_is_turned(
 def test_deception_reaches_the_images_and_not_the_discriminator(generator: torch.Generator) -> None:
     networks = small_networks()
     fakes = torch.rand(2, 3, 64, 32, generator=generator, requires_grad=True)
-    deception(networks.discriminator, fakes).backward()  # type: ignore[no-untyped-call]
+    adversarial_term(networks.discriminator, fakes).backward()  # type: ignore[no-untyped-call]
     assert fakes.grad is not None
     assert float(fakes.grad.abs().sum()) > 0
     assert all(parameter.grad is None for parameter in networks.discriminator.parameters())

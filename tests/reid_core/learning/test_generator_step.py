@@ -3,9 +3,8 @@ import copy
 import torch
 from torch import nn
 
-from reid_core.learning.clock import Clock
-from reid_core.learning.discriminator_step import discriminator_step
-from reid_core.learning.generator_step import generator_step
+from reid_core.learning.generator_step import discriminator_step, generator_step
+from reid_core.learning.timer import Timer
 from tests.reid_core.learning.networks import optimisers_of, settings, small_batch, small_networks
 
 
@@ -38,7 +37,7 @@ def test_the_generator_step_leaves_the_encoder_alone(generator: torch.Generator)
         settings(),
         adversarial=True,
         discriminate=False,
-        clock=Clock(),
+        timer=Timer(),
     ).terms
     assert {"image_cycle", "feature_cycle", "adversarial"} <= set(terms)
     assert _changed(before.generator, networks.generator)
@@ -54,7 +53,7 @@ def test_steps_reduce_the_reconstruction_loss(generator: torch.Generator) -> Non
     losses = [
         float(
             generator_step(
-                networks, optimisers, batch, settings(), adversarial=False, discriminate=False, clock=Clock()
+                networks, optimisers, batch, settings(), adversarial=False, discriminate=False, timer=Timer()
             ).terms["image_reconstruction"]
         )
         for _ in range(25)

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from reid_core.errors import UserError
-from reid_core.learning.guidance import draw_angles, edge_guidance, guidance_for
+from reid_core.learning.generation import draw_angles, edge_guidance, guidance_for
 
 
 def test_edges_stand_where_the_image_changes() -> None:

@@ -1,9 +1,8 @@
 import torch
 import torch.nn.functional as F
 
-from reid_core.learning.cameras import lay_out_proxies
 from reid_core.learning.identity_step import CameraContrast, identity_step
-from reid_core.learning.prototypes import MomentumPrototypes
+from reid_core.learning.memory import MomentumPrototypes, lay_out_proxies
 from tests.reid_core.learning.networks import small_networks
 
 

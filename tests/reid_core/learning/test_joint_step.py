@@ -5,13 +5,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from reid_core.learning.batch_statistics import BatchNormGroups
-from reid_core.learning.clock import Clock
-from reid_core.learning.contrast import Pool, draw_rows
+from reid_core.learning.generated_encoder import BatchNormGroups
 from reid_core.learning.generator_step import GenerationSettings, Networks
 from reid_core.learning.joint_step import ContrastSettings, JointBatch, JointResult, joint_step
+from reid_core.learning.memory import cluster_means
 from reid_core.learning.mixing import MixingKind
-from reid_core.learning.prototypes import cluster_means
+from reid_core.learning.timer import Timer
+from reid_core.losses.contrastive import Pool, draw_rows
 from tests.reid_core.learning.networks import optimisers_of, settings, small_batch, small_networks
 
 CONTRAST = ContrastSettings({"rotation_contrast": 1.0, "mixing_contrast": 1.0}, 0.1, False, True)
@@ -51,7 +51,7 @@ def _step(
         train_generator=train_generator,
         discriminate=discriminate,
         groups=BatchNormGroups(networks.encoder, 4, 0),
-        clock=Clock(),
+        timer=Timer(),
     )
 
 
@@ -160,7 +160,7 @@ def test_contrast_can_leave_the_generator_alone() -> None:
         train_generator=True,
         discriminate=False,
         groups=BatchNormGroups(networks.encoder, 4, 0),
-        clock=Clock(),
+        timer=Timer(),
     )
     assert _changed(before.encoder, networks.encoder)
     assert not _changed(before.generator, networks.generator)

@@ -5,13 +5,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from reid_core.learning.batch_statistics import BatchNormGroups
-from reid_core.learning.clock import Clock
-from reid_core.learning.contrast import Pool, draw_rows
+from reid_core.learning.generated_encoder import BatchNormGroups
 from reid_core.learning.generator_step import GenerationSettings, Optimisers
 from reid_core.learning.joint_step import ContrastSettings, EncoderPasses, JointBatch, JointResult, joint_step
-from reid_core.learning.memory import FeatureMemory
-from reid_core.learning.prototypes import cluster_means
+from reid_core.learning.memory import FeatureMemory, cluster_means
+from reid_core.learning.timer import Timer
+from reid_core.losses.contrastive import Pool, draw_rows
 from reid_core.losses.reconstruction import appearance_distance
 from tests.reid_core.learning.networks import WEIGHTS, small_batch, small_networks
 
@@ -46,7 +45,7 @@ def _step(weights: dict[str, float], contrast: dict[str, float], *, passes: Enco
         train_generator=True,
         discriminate=True,
         groups=BatchNormGroups(networks.encoder, 4, 0),
-        clock=Clock(),
+        timer=Timer(),
     )
 
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from reid_core.learning.prototypes import MomentumPrototypes, cluster_means
+from reid_core.learning.memory import MomentumPrototypes, cluster_means
 
 
 def test_means_by_hand() -> None:

@@ -16,18 +16,23 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.multiprocessing.spawn import spawn
 
-from reid_core.learning.batch_statistics import BatchNormGroups
-from reid_core.learning.cameras import ProxyLayout, lay_out_proxies, proxy_means
-from reid_core.learning.clock import Clock
-from reid_core.learning.contrast import Pool, draw_rows
-from reid_core.learning.distributed import gather_batch, own_slice, synchronise_buffers, whole_mean
+from reid_core.distributed import gather_batch, own_slice, synchronise_buffers, whole_mean
+from reid_core.learning.generated_encoder import BatchNormGroups
 from reid_core.learning.generation import GenerationBatch
 from reid_core.learning.generator_step import Networks, Optimisers, generator_step
 from reid_core.learning.identity_step import CameraContrast, identity_step
 from reid_core.learning.joint_step import ContrastSettings, EncoderPasses, JointBatch, joint_step
-from reid_core.learning.memory import FeatureMemory
+from reid_core.learning.memory import (
+    FeatureMemory,
+    MomentumPrototypes,
+    ProxyLayout,
+    cluster_means,
+    lay_out_proxies,
+    proxy_means,
+)
 from reid_core.learning.mixing import MixingKind, draw_mixture
-from reid_core.learning.prototypes import MomentumPrototypes, cluster_means
+from reid_core.learning.timer import Timer
+from reid_core.losses.contrastive import Pool, draw_rows
 from tests.reid_core.learning.networks import settings, small_networks
 
 STEPS = 20  # of the slow tests
@@ -112,7 +117,7 @@ def _generator(steps: int) -> dict[str, Tensor]:
     for step in range(steps):
         source = _source(draws, MESHES[step % len(MESHES)])
         result = generator_step(
-            networks, optimisers, source, settings(), adversarial=True, discriminate=step % 2 == 0, clock=Clock()
+            networks, optimisers, source, settings(), adversarial=True, discriminate=step % 2 == 0, timer=Timer()
         )
         curve.append(_means({name: result.terms[name] for name in ("image_reconstruction", "adversarial")}))
     return {"curve": torch.stack(curve), **_flat(networks.generator), **_flat(networks.discriminator)}
@@ -156,7 +161,7 @@ def _joint(
             train_generator=step % 3 != 2,
             discriminate=step % 3 == 0,
             groups=groups,
-            clock=Clock(),
+            timer=Timer(),
         )
         assert result.features is not None
         memory.update(index, gather_batch(result.features))

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from reid_core.losses.gradient_penalty import r1_penalty
+from reid_core.losses.gan import r1_penalty
 
 
 def test_linear_score_by_hand() -> None:

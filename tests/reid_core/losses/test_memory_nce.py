@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from reid_core.losses.memory_nce import memory_nce
+from reid_core.losses.contrastive import memory_nce
 
 
 def test_two_orthogonal_rows_by_hand() -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from reid_core.losses.prototype import mixed_prototype_cross_entropy, prototype_cross_entropy
+from reid_core.losses.contrastive import mixed_prototype_cross_entropy, prototype_cross_entropy
 
 
 def test_orthogonal_prototypes_by_hand() -> None:

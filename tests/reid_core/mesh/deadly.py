@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from reid_core.mesh.extracted import Extracted, without_bodies
+from reid_core.mesh.sources import Extracted, without_bodies
 
 
 @dataclass(frozen=True)

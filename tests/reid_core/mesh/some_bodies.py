@@ -4,7 +4,7 @@ import torch
 
 from reid_core.mesh.bodies import Bodies
 from reid_core.mesh.camera import Cameras
-from reid_core.mesh.part import PartInfo
+from reid_core.mesh.shard import PartInfo
 
 INFO = PartInfo(digest="d", manifest="m", source="estimate", topology="notoes_collapse3pc", height=6, width=4)
 

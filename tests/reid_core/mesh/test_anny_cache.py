@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from reid_core.errors import UserError
-from reid_core.mesh.anny_cache import build_once, default_folder
+from reid_core.mesh.body import build_once, default_folder
 
 
 def _slow_build(folder: Path) -> str:

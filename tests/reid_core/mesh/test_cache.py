@@ -10,7 +10,7 @@ import torch
 
 from reid_core.errors import UserError
 from reid_core.mesh.cache import open_mesh_cache
-from reid_core.mesh.part import write_part
+from reid_core.mesh.shard import write_part
 from tests.reid_core.mesh.some_bodies import INFO, some_bodies, some_maps
 
 IDS = ("train-000000", "train-000001", "train-000002")

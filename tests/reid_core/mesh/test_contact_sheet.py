@@ -6,9 +6,8 @@ from PIL import Image
 
 from reid_core.mesh.bodies import no_bodies
 from reid_core.mesh.cache import open_mesh_cache
-from reid_core.mesh.contact_sheet import contact_sheet, save_sheet
-from reid_core.mesh.part import write_part
-from reid_core.mesh.sheet import GAP
+from reid_core.mesh.shard import write_part
+from reid_core.mesh.sheet import GAP, contact_sheet, save_sheet
 from tests.reid_core.mesh.some_bodies import INFO, some_bodies, some_maps
 
 FACTOR = 22  # 6 pixels of height are enlarged to at least 128

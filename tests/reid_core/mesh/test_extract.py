@@ -11,9 +11,8 @@ from reid_core.data.synthetic.settings import SyntheticSettings
 from reid_core.data.synthetic.write import finish, plan_shards, render_shard
 from reid_core.mesh.cache import open_mesh_cache
 from reid_core.mesh.extract import MeshShard, extract_shard
-from reid_core.mesh.extracted import Extracted, without_bodies
-from reid_core.mesh.part import PartInfo
-from reid_core.mesh.sources import NoSource, Source, TruthSource
+from reid_core.mesh.shard import PartInfo
+from reid_core.mesh.sources import Extracted, NoSource, Source, TruthSource, without_bodies
 from tests.reid_core.mesh.deadly import Deadly
 
 INFO = PartInfo("d", "m", "truth", "notoes_collapse3pc", 32, 16)

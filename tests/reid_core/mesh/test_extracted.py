@@ -1,7 +1,7 @@
 import torch
 
 from reid_core.mesh.bodies import no_bodies
-from reid_core.mesh.extracted import Extracted, put_back, render_bodies, without_bodies
+from reid_core.mesh.sources import Extracted, put_back, render_bodies, without_bodies
 from tests.reid_core.mesh.some_bodies import some_bodies, some_maps
 
 

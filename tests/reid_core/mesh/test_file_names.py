@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from reid_core.errors import UserError
-from reid_core.mesh.file_names import match_names
+from reid_core.mesh.rendered_maps import match_names
 
 ROOT = Path("/data/set")
 

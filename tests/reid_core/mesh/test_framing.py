@@ -1,7 +1,6 @@
 import torch
 
-from reid_core.mesh.camera import Cameras
-from reid_core.mesh.framing import keep_inside
+from reid_core.mesh.camera import Cameras, keep_inside
 
 
 def camera(scale: float = 1.0, x: float = 0.5, y: float = 0.5) -> Cameras:

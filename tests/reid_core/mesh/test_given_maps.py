@@ -6,8 +6,8 @@ import torch
 from PIL import Image
 
 from reid_core.errors import UserError
-from reid_core.mesh.given_maps import GivenMaps, find_maps, read_map
 from reid_core.mesh.guidance import ANGLES, BODY_MINIMUM
+from reid_core.mesh.rendered_maps import GivenMaps, find_maps, read_map
 
 
 def save(path: Path, pixels: np.ndarray) -> Path:

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from reid_core.mesh.head import colour_change, front_evidence
 from reid_core.mesh.landmarks import LOOK_PIXELS, NUM_LANDMARKS, Look, Picture, Square
+from reid_core.mesh.observe import colour_change, front_evidence
 
 SKIN, HAIR = (225, 180, 150), (40, 30, 25)
 

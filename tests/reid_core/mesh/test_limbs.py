@@ -1,7 +1,7 @@
 import torch
 
 from reid_core.mesh.body import POSED_BONES, euler_matrices
-from reid_core.mesh.limbs import NUM_LIMBS, directions, euler_angles, smallest_turn, start_angles
+from reid_core.mesh.fit import NUM_LIMBS, directions, euler_angles, smallest_turn, start_angles
 from reid_core.mesh.skeleton import load_skeleton
 from tests.reid_core.mesh.people import walking
 

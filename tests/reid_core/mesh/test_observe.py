@@ -1,7 +1,7 @@
 import numpy as np
 
 from reid_core.mesh.landmarks import Picture
-from reid_core.mesh.observe import MOST_PIXELS, observe, shrunk
+from reid_core.mesh.observe import LONGEST_SEARCHED, observe, shrunk
 from tests.reid_core.mesh.people import person
 
 PICTURE = person(8).pictures[2]
@@ -41,7 +41,7 @@ def test_nobody_is_none() -> None:
 
 
 def test_huge_pictures_are_shrunk_and_keep_their_shape() -> None:
-    assert shrunk(np.zeros((4000, 1000, 3), dtype=np.uint8)).shape == (MOST_PIXELS, MOST_PIXELS // 4, 3)
-    assert shrunk(np.zeros((20_000, 2, 3), dtype=np.uint8)).shape == (MOST_PIXELS, 1, 3)
+    assert shrunk(np.zeros((4000, 1000, 3), dtype=np.uint8)).shape == (LONGEST_SEARCHED, LONGEST_SEARCHED // 4, 3)
+    assert shrunk(np.zeros((20_000, 2, 3), dtype=np.uint8)).shape == (LONGEST_SEARCHED, 1, 3)
     small = np.zeros((30, 20, 3), dtype=np.uint8)
     assert shrunk(small) is small

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from reid_core.mesh import photograph
-from reid_core.mesh.photograph import LONGEST_SIDE, open_photograph
+from reid_core.mesh import observe as photograph
+from reid_core.mesh.observe import LONGEST_SIDE, open_photograph
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (64, 32, 3), dtype=np.uint8)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from reid_core.errors import UserError
-from reid_core.mesh.smpl_file import FIELDS, read_smpl_file
+from reid_core.mesh.smpl_model import FIELDS, read_smpl_file
 from tests.reid_core.mesh.fake_smpl import fake_smpl, write_npz, write_pickle
 
 

@@ -6,8 +6,7 @@ import torch
 from PIL import Image
 
 from reid_core.mesh.camera import project
-from reid_core.mesh.smpl_source import SmplSource, upright
-from reid_core.mesh.smpl_table import SmplTable
+from reid_core.mesh.smpl_source import SmplSource, SmplTable, upright
 from tests.reid_core.mesh.fake_smpl import write_npz
 
 STANDING = torch.diag(torch.tensor([1.0, -1.0, -1.0]))  # y up becomes y down, and the front looks at the camera

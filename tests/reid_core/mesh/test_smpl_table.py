@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from reid_core.errors import UserError
-from reid_core.mesh.smpl_table import read_smpl_table
+from reid_core.mesh.smpl_source import read_smpl_table
 
 RNG = np.random.default_rng(0)
 AXES = RNG.normal(0, 0.7, (2, 24, 3)).astype(np.float32)

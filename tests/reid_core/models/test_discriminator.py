@@ -1,7 +1,7 @@
 import torch
 
 from reid_core.models.discriminator import Discriminator
-from reid_core.models.initial import initialised
+from reid_core.seeds import initialised
 
 
 def _discriminator() -> Discriminator:

@@ -2,8 +2,8 @@ import torch
 
 from reid_core.models.efficientnet import CHANNELS, EfficientNetLite0, packaged_imagenet_state
 from reid_core.models.identity import LITE, IdentityEncoder
-from reid_core.models.initial import initialised
 from reid_core.models.weights import load_pretrained
+from reid_core.seeds import initialised
 
 
 def test_the_last_stride_is_one_at_any_size_divisible_by_sixteen() -> None:

@@ -5,7 +5,7 @@ import torch
 
 from reid_core.models.generator import Generator, adaptive_instance_norm
 from reid_core.models.identity import FeatureMaps
-from reid_core.models.initial import initialised
+from reid_core.seeds import initialised
 
 
 def _generator(norm: Literal["none", "instance"] = "none") -> Generator:

@@ -3,7 +3,7 @@ import torch
 
 from reid_core.errors import UserError
 from reid_core.models.identity import IdentityEncoder, part_appearance
-from reid_core.models.initial import initialised
+from reid_core.seeds import initialised
 
 
 @pytest.mark.parametrize(

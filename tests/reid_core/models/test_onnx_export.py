@@ -10,8 +10,8 @@ from torch import Tensor
 from reid_core.data.images import as_float
 from reid_core.errors import UserError
 from reid_core.models.identity import IdentityEncoder
-from reid_core.models.initial import initialised
 from reid_core.models.onnx_export import TOLERANCE, export_onnx, largest_difference, run_onnx
+from reid_core.seeds import initialised
 
 SIZE = (32, 16)
 

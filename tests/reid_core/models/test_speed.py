@@ -7,11 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reid_core.learning.batch_statistics import BatchNormGroups
-from reid_core.learning.clock import Clock
-from reid_core.learning.discriminator_step import discriminator_step
-from reid_core.learning.generator_step import StepResult, generator_step
-from reid_core.losses.gradient_penalty import r1_penalty
+from reid_core.learning.generated_encoder import BatchNormGroups
+from reid_core.learning.generator_step import StepResult, discriminator_step, generator_step
+from reid_core.learning.timer import Timer
+from reid_core.losses.gan import r1_penalty
 from reid_core.models.discriminator import Discriminator
 from reid_core.models.generator import adaptive_instance_norm
 from reid_core.models.identity import IdentityEncoder
@@ -29,7 +28,7 @@ def _step(*, dtype: torch.dtype | None = None, channels_last: bool = False, comp
     speed_up(every, dtype=dtype, channels_last=channels_last, compiled=compiled)
     batch = small_batch(torch.Generator().manual_seed(0), [True, True, True, False])
     optimisers = optimisers_of(networks, with_encoder=False)
-    result = generator_step(networks, optimisers, batch, settings(), adversarial=True, discriminate=True, clock=Clock())
+    result = generator_step(networks, optimisers, batch, settings(), adversarial=True, discriminate=True, timer=Timer())
     for network, other in zip(every, vars(small_networks()).values(), strict=True):
         assert list(network.state_dict()) == list(other.state_dict())
         other.load_state_dict(network.state_dict())

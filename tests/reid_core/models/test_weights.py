@@ -9,7 +9,6 @@ from reid_core.errors import UserError
 from reid_core.models.discriminator import Discriminator
 from reid_core.models.generator import Generator
 from reid_core.models.identity import IdentityEncoder
-from reid_core.models.initial import initialised
 from reid_core.models.weights import (
     identity_header,
     load_discriminator,
@@ -22,6 +21,7 @@ from reid_core.models.weights import (
     read_header,
     save_weights,
 )
+from reid_core.seeds import initialised
 
 
 def _encoder(seed: int = 0) -> IdentityEncoder:

@@ -1,8 +1,8 @@
 import json
 from pathlib import Path
 
-from stages.reporting.bodies import body_table, status_counts
 from stages.reporting.facts import read_facts
+from stages.reporting.results import body_table, status_counts
 
 
 def test_counts_at_the_top_or_one_level_down() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.comparing import compared, comparison_page
+from pipeline.compare import compared, comparison_page
 from stages.report import NEEDS
 from stages.reporting.facts import read_facts
 from stages.reporting.page import page

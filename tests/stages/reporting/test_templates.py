@@ -1,8 +1,8 @@
 import pytest
 from jinja2 import UndefinedError
 
+from stages.reporting.page import render
 from stages.reporting.results import Table
-from stages.reporting.templates import render
 
 
 def test_parts_are_found_and_values_escaped() -> None:

@@ -1,6 +1,6 @@
 import numpy as np
 
-from reid_core.data.synthetic.pose import draw_pose
+from reid_core.data.synthetic.person import draw_pose
 from reid_core.mesh.body import POSED_BONES
 
 

@@ -1,1 +1,0 @@
-"""Searches over settings: Ray Tune over the pipeline, MLflow as the lab book."""
