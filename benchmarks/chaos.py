@@ -45,7 +45,7 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
     config = arguments.work / "settings.json"
-    ranked = {stage: {"num_epochs": arguments.epochs, "num_workers": arguments.ranks} for stage in STAGES}
+    ranked = {stage: {"num_epochs": arguments.epochs, "num_ranks": arguments.ranks} for stage in STAGES}
     config.write_text(json.dumps({name: {**values, **ranked.get(name, {})} for name, values in SETTINGS.items()}))
 
     # The quiet run first: its warm-ups are the disturbed one's too, by their fingerprints.

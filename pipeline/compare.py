@@ -67,7 +67,7 @@ class Compared:
             key: value
             for name, facts in self.stages.items()
             for key, value in _leaves(name, facts.config)
-            if key != f"{name}.seed" and not key.endswith(("num_workers", "data_root"))
+            if key != f"{name}.seed" and not key.endswith(("num_ranks", "num_workers", "data_root"))
         }
 
 

@@ -17,7 +17,7 @@ from stages.stage import Stage, StageConfig
 
 # How many processes share the work, how often it is saved, whether batches are made ahead, and where the images lie
 # (their content counts): results do not depend on these.
-_EXECUTION_FIELDS = frozenset({"num_workers", "cpus_per_worker", "checkpoints", "data_root", "prefetch"})
+_EXECUTION_FIELDS = frozenset({"num_ranks", "num_workers", "cpus_per_worker", "checkpoints", "data_root", "prefetch"})
 
 # Neither draws on torch's nondeterministic kernels, so that they need not run again for the deterministic mode.
 _ALWAYS_DETERMINISTIC = frozenset({"data", "mesh"})

@@ -90,7 +90,7 @@ class GeneratorConfig(StageConfig):
     pictures_every: int = Field(1, ge=1, le=1000, description="Epochs from one sheet of pictures to the next.")
     hardware: HardwareConfig = Field(default_factory=lambda: HardwareConfig(), description="How the device is used.")
     checkpoints: CheckpointConfig = Field(default_factory=lambda: CheckpointConfig(), description="For restarts.")
-    num_workers: int = Field(1, ge=1, le=1024, description="Training ranks; the global batch is split over them.")
+    num_ranks: int = Field(1, ge=1, le=1024, description="Training ranks; the global batch is split over them.")
     seed: int = Field(0, ge=0, description="Seed of all random draws.")
 
 
@@ -105,14 +105,14 @@ class _Job:
 
 def run(config: GeneratorConfig, inputs: Mapping[str, Path], out_dir: Path, compute: Compute, tracker: Tracker) -> None:
     """Train S, G and Dis; writes ``generator.safetensors``, ``discriminator.safetensors`` and pictures."""
-    check_split("generator", config.batch_size, config.num_workers)
+    check_split("generator", config.batch_size, config.num_ranks)
     check_angles(config.angles)
     out_dir.mkdir(parents=True, exist_ok=True)
     num_images = len(read_view(inputs["data"]))
     compute.train(
         _loop,
         _Job(config, inputs["data"], inputs["mesh"], inputs["identity"], out_dir),
-        num_workers=config.num_workers,
+        num_ranks=config.num_ranks,
         checkpoint_dir=out_dir.parent / "scratch" / "generator",
         tracker=tracker,
         description="generator warm-up",

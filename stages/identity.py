@@ -101,7 +101,7 @@ class IdentityConfig(StageConfig):
     monitor_every: int = Field(1, ge=1, le=1000, description="Epochs from one labelled look to the next; logs only.")
     hardware: HardwareConfig = Field(default_factory=lambda: HardwareConfig(), description="How the device is used.")
     checkpoints: CheckpointConfig = Field(default_factory=lambda: CheckpointConfig(), description="For restarts.")
-    num_workers: int = Field(1, ge=1, le=1024, description="Training ranks; the global batch is split over them.")
+    num_ranks: int = Field(1, ge=1, le=1024, description="Training ranks; the global batch is split over them.")
     seed: int = Field(0, ge=0, description="Seed of all random draws.")
 
     @property
@@ -297,14 +297,14 @@ class _Job:
 
 def run(config: IdentityConfig, inputs: Mapping[str, Path], out_dir: Path, compute: Compute, tracker: Tracker) -> None:
     """Train the encoder without labels; writes ``untrained.safetensors`` and ``identity.safetensors``."""
-    check_split("identity", config.batch_size, config.num_workers, config.batch_norm_images)
+    check_split("identity", config.batch_size, config.num_ranks, config.batch_norm_images)
     out_dir.mkdir(parents=True, exist_ok=True)
     workers = start_cluster_workers(compute, config.clustering, len(read_view(inputs["data"])))
     try:
         compute.train(
             _loop,
             _Job(config, inputs["data"], out_dir),
-            num_workers=config.num_workers,
+            num_ranks=config.num_ranks,
             checkpoint_dir=out_dir.parent / "scratch" / "identity",
             tracker=tracker,
             description="identity warm-up",

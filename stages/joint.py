@@ -124,7 +124,7 @@ class JointConfig(StageConfig):
     )
     hardware: HardwareConfig = Field(default_factory=lambda: HardwareConfig(), description="How the device is used.")
     checkpoints: CheckpointConfig = Field(default_factory=lambda: CheckpointConfig(), description="For restarts.")
-    num_workers: int = Field(1, ge=1, le=1024, description="Training ranks; the global batch is split over them.")
+    num_ranks: int = Field(1, ge=1, le=1024, description="Training ranks; the global batch is split over them.")
     seed: int = Field(0, ge=0, description="Seed of all random draws.")
 
     @property
@@ -313,7 +313,7 @@ class _Job:
 
 def run(config: JointConfig, inputs: Mapping[str, Path], out_dir: Path, compute: Compute, tracker: Tracker) -> None:
     """Train encoder and generator together; writes all weights and every epoch's pseudo labels."""
-    check_split("joint", config.batch_size, config.num_workers, config.batch_norm_images)
+    check_split("joint", config.batch_size, config.num_ranks, config.batch_norm_images)
     check_angles(config.angles)
     out_dir.mkdir(parents=True, exist_ok=True)
     workers = start_cluster_workers(compute, config.clustering, len(read_view(inputs["data"])))
@@ -321,7 +321,7 @@ def run(config: JointConfig, inputs: Mapping[str, Path], out_dir: Path, compute:
         compute.train(
             _loop,
             _Job(config, dict(inputs), out_dir),
-            num_workers=config.num_workers,
+            num_ranks=config.num_ranks,
             checkpoint_dir=out_dir.parent / "scratch" / "joint",
             tracker=tracker,
             description="joint training",

@@ -94,7 +94,7 @@ class LocalCompute:
         loop: Callable[[TrainContext, C], None],
         argument: C,
         *,
-        num_workers: int,
+        num_ranks: int,
         checkpoint_dir: Path,
         tracker: Tracker,
         description: str,
@@ -103,18 +103,18 @@ class LocalCompute:
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         """Run a training loop in this process, or on several spawned ranks; see the protocol."""
-        if self.num_gpus and num_workers > self.num_gpus:
-            raise UserError(f"num_workers={num_workers} ranks want a GPU each, but there are {self.num_gpus}; lower it")
+        if self.num_gpus and num_ranks > self.num_gpus:
+            raise UserError(f"num_ranks={num_ranks}: each rank wants a GPU, but there are {self.num_gpus}; lower it")
         checkpoint_dir.mkdir(parents=True, exist_ok=True)
         deterministic = bool((settings or {}).get("deterministic", self._deterministic))
-        threads = max(1, self.num_cpus // num_workers)
-        job = TrainJob(loop, argument, num_workers, checkpoint_dir, tracker, workers, threads, deterministic)
+        threads = max(1, self.num_cpus // num_ranks)
+        job = TrainJob(loop, argument, num_ranks, checkpoint_dir, tracker, workers, threads, deterministic)
         with progress_bar(description, num_images, "images") as bar:
-            if num_workers == 1:
+            if num_ranks == 1:
                 _train_here(job, self._device(0), bar)
             else:
                 with follow_file(job.progress_path, bar), follow_messages(job.messages_path):
-                    _train_in_processes(job, [str(self._device(rank)) for rank in range(num_workers)])
+                    _train_in_processes(job, [str(self._device(rank)) for rank in range(num_ranks)])
 
     def close(self) -> None:
         """End every pool that is still there."""
@@ -150,7 +150,7 @@ def _train_in_processes(job: TrainJob, devices: list[str]) -> None:
         with tempfile.TemporaryDirectory(prefix="genvar-ranks-") as folder:
             arguments = (job, devices, f"{folder}/rendezvous")
             try:
-                spawn(_rank_process, args=arguments, nprocs=job.num_workers, daemon=True)  # type: ignore[no-untyped-call]
+                spawn(_rank_process, args=arguments, nprocs=job.num_ranks, daemon=True)  # type: ignore[no-untyped-call]
                 return
             except ProcessRaisedException:
                 raise_user_error(job.checkpoint_dir)
@@ -171,7 +171,7 @@ def _rank_process(rank: int, job: TrainJob, devices: list[str], rendezvous: str)
         "nccl" if device.type == "cuda" else "gloo",
         init_method=f"file://{rendezvous}",
         rank=rank,
-        world_size=job.num_workers,
+        world_size=job.num_ranks,
     )
     try:
         run_rank(job, rank, device)

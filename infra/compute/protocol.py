@@ -155,7 +155,7 @@ class Compute(Protocol):
         loop: Callable[[TrainContext, C], None],
         argument: C,
         *,
-        num_workers: int,
+        num_ranks: int,
         checkpoint_dir: Path,
         tracker: Tracker,
         description: str,
@@ -163,12 +163,12 @@ class Compute(Protocol):
         workers: Workers | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
-        """Run a training loop on ``num_workers`` ranks, restarted from its latest checkpoint when a rank dies.
+        """Run a training loop on ``num_ranks`` ranks, restarted from its latest checkpoint when a rank dies.
 
         Args:
             loop: Top-level function; results are files it writes from rank 0.
             argument: Handed to the loop; picklable.
-            num_workers: Ranks; each has one GPU where there are GPUs.
+            num_ranks: Ranks; each has one GPU where there are GPUs.
             checkpoint_dir: Where checkpoints live; every node sees it.
             tracker: Of the stage.
             description: Shown beside the progress bar.

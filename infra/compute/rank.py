@@ -90,7 +90,7 @@ class TrainJob:
     Attributes:
         loop: Top-level function.
         argument: Handed to the loop.
-        num_workers: Ranks.
+        num_ranks: Ranks.
         checkpoint_dir: Where checkpoints lie; every node sees it.
         tracker: Of the stage.
         workers: Pool that the loop may call.
@@ -100,7 +100,7 @@ class TrainJob:
 
     loop: Callable[[TrainContext, Any], None]
     argument: Any
-    num_workers: int
+    num_ranks: int
     checkpoint_dir: Path
     tracker: Tracker
     workers: Workers | None
@@ -129,13 +129,13 @@ def run_rank(job: TrainJob, rank: int, device: torch.device) -> None:
         send_to_file(job.messages_path)
     progress = ProgressFile(job.progress_path)
     tracker = job.tracker if rank == 0 else SilentTracker()
-    context = RankContext(rank, job.num_workers, device, tracker, job.workers, job.checkpoint_dir, progress.show)
+    context = RankContext(rank, job.num_ranks, device, tracker, job.workers, job.checkpoint_dir, progress.show)
     try:
         with torch_mode(deterministic=job.deterministic):
             job.loop(context, job.argument)
     except UserError as error:
         (job.checkpoint_dir / _USER_ERROR_FILE).write_text(str(error))
-        if job.num_workers > 1:
+        if job.num_ranks > 1:
             raise
     finally:
         flush(tracker)

@@ -124,7 +124,7 @@ class RayCompute:
         loop: Callable[[TrainContext, C], None],
         argument: C,
         *,
-        num_workers: int,
+        num_ranks: int,
         checkpoint_dir: Path,
         tracker: Tracker,
         description: str,
@@ -134,13 +134,13 @@ class RayCompute:
     ) -> None:
         """Run a training loop on Ray Train ranks; see the protocol."""
         use_gpu = self.num_gpus > 0
-        advice = f"lower num_workers={num_workers} of the stage"
-        wait_for(Demand(description, _rank_resources(use_gpu), num_workers, advice), grows=joins_cluster())
+        advice = f"lower num_ranks={num_ranks} of the stage"
+        wait_for(Demand(description, _rank_resources(use_gpu), num_ranks, advice), grows=joins_cluster())
         checkpoint_dir.mkdir(parents=True, exist_ok=True)
         forget_user_error(checkpoint_dir)
         deterministic = bool((settings or {}).get("deterministic", self._deterministic))
-        threads = _threads(num_workers)
-        job = TrainJob(loop, argument, num_workers, checkpoint_dir, tracker, workers, threads, deterministic)
+        threads = _threads(num_ranks)
+        job = TrainJob(loop, argument, num_ranks, checkpoint_dir, tracker, workers, threads, deterministic)
         with (
             progress_bar(description, num_images, "images") as bar,
             follow_file(job.progress_path, bar),
@@ -178,7 +178,7 @@ def _fit(job: TrainJob, *, use_gpu: bool) -> None:
         train_loop_config={"job": job},
         torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
         scaling_config=ScalingConfig(
-            num_workers=job.num_workers, use_gpu=use_gpu, resources_per_worker=_rank_resources(use_gpu)
+            num_workers=job.num_ranks, use_gpu=use_gpu, resources_per_worker=_rank_resources(use_gpu)
         ),
         run_config=RunConfig(  # type: ignore[call-arg] # the stubs show the class of the older Ray Train
             name=name,
@@ -220,9 +220,9 @@ def _call_aside(function: Callable[[], object]) -> None:
         raise errors[0]
 
 
-def _threads(num_workers: int) -> int:
+def _threads(num_ranks: int) -> int:
     """Return the threads of a rank: its share of all CPUs, and no more than the smallest node that computes has."""
-    return max(1, min(sum(_cpus_of_nodes()) // num_workers, _smallest_node()))
+    return max(1, min(sum(_cpus_of_nodes()) // num_ranks, _smallest_node()))
 
 
 def _smallest_node() -> int:

@@ -25,7 +25,7 @@ class Demand:
         what: Subject of the sentence, such as ``joint training``.
         bundle: Resources of one process, all on one node: ``CPU``, ``GPU``, ``memory`` in bytes.
         count: Processes at the same time.
-        advice: What else the user can do, such as ``lower joint.num_workers``.
+        advice: What else the user can do, such as ``lower joint.num_ranks``.
     """
 
     what: str

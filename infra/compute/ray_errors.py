@@ -46,7 +46,7 @@ def explained(error: BaseException) -> UserError | None:
         if isinstance(seen, of_ray.OutOfMemoryError):
             return UserError(
                 "a process was ended because the memory of its node ran out; use fewer processes at a time "
-                "(--num-cpus, or num_workers of the stage), a smaller batch, or a node with more memory"
+                "(--num-cpus, or num_ranks and num_workers of the stage), a smaller batch, or a node with more memory"
             )
         if isinstance(seen, of_ray.RuntimeEnvSetupError):
             return UserError(

@@ -72,9 +72,9 @@ def check_angles(angles: Sequence[int]) -> None:
         raise UserError(f"rotations are wanted among {list(ANGLES)} degrees, but {unknown} came; leave these out")
 
 
-def check_split(stage: str, batch_size: int, num_workers: int, batch_norm_images: int = 0) -> None:
+def check_split(stage: str, batch_size: int, num_ranks: int, batch_norm_images: int = 0) -> None:
     """Refuse a global batch that does not split over the ranks, or not into groups of batch norm."""
-    for name, divisor in (("num_workers", num_workers), ("batch_norm_images", batch_norm_images)):
+    for name, divisor in (("num_ranks", num_ranks), ("batch_norm_images", batch_norm_images)):
         if divisor and batch_size % divisor:
             raise UserError(
                 f"{stage}: a batch of {batch_size} images does not split by {name}={divisor}; choose a divisor"

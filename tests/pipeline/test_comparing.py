@@ -24,7 +24,7 @@ def runs(tmp_path: Path) -> list[Any]:
     return [
         _run(tmp_path, "people seed 1", seed=1, mean_ap=44.0),
         _run(tmp_path, "people hot", seed=0, mean_ap=30.0, temperature=0.5),
-        _run(tmp_path, "people seed 0", seed=0, mean_ap=42.0, num_workers=4),
+        _run(tmp_path, "people seed 0", seed=0, mean_ap=42.0, num_ranks=4),
     ]
 
 

@@ -59,7 +59,7 @@ def loop(config: LoopConfig, inputs: Mapping[str, Path], out: Path, compute: Com
     compute.train(
         climb,
         (config, start, out),
-        num_workers=1,
+        num_ranks=1,
         checkpoint_dir=out.parent / "scratch" / "checkpoints",
         tracker=tracker,
         description="climbing",

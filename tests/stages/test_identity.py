@@ -68,8 +68,8 @@ def test_loaded_weights_can_stand_as_they_are(upstream: dict[str, Path], tmp_pat
 def test_a_batch_that_does_not_split_over_ranks_is_refused(
     upstream: dict[str, Path], tmp_path: Path, compute: LocalCompute
 ) -> None:
-    with pytest.raises(UserError, match="num_workers=3"):
-        run(IDENTITY.model_copy(update={"num_workers": 3}), upstream, tmp_path / "out", compute, SilentTracker())
+    with pytest.raises(UserError, match="num_ranks=3"):
+        run(IDENTITY.model_copy(update={"num_ranks": 3}), upstream, tmp_path / "out", compute, SilentTracker())
 
 
 def test_defaults_are_cluster_contrast() -> None:

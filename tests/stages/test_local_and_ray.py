@@ -18,7 +18,7 @@ def test_local_and_ray_give_the_same_bytes(
     upstream: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    config = JOINT.model_copy(update={"num_epochs": 1, "iterations_per_epoch": 3, "num_workers": 2})
+    config = JOINT.model_copy(update={"num_epochs": 1, "iterations_per_epoch": 3, "num_ranks": 2})
     computes: dict[str, LocalCompute | RayCompute] = {
         "local": LocalCompute(num_cpus=2, deterministic=True),
         "ray": RayCompute(num_cpus=2, deterministic=True),

@@ -27,10 +27,10 @@ CASES: dict[str, tuple[Any, Any]] = {
 
 
 def _train(
-    stage: Any, config: Any, inputs: dict[str, Path], out_dir: Path, num_workers: int, epochs: int
+    stage: Any, config: Any, inputs: dict[str, Path], out_dir: Path, num_ranks: int, epochs: int
 ) -> list[dict[str, float]]:
-    compute = LocalCompute(num_cpus=num_workers, deterministic=True)
-    how = config.model_copy(update={"num_workers": num_workers, "num_epochs": epochs})
+    compute = LocalCompute(num_cpus=num_ranks, deterministic=True)
+    how = config.model_copy(update={"num_ranks": num_ranks, "num_epochs": epochs})
     stage.run(how, inputs, out_dir, compute, SilentTracker())
     compute.close()
     return [json.loads(line) for line in (out_dir / "history.jsonl").read_text().splitlines()]

@@ -26,12 +26,12 @@ def compute(request: pytest.FixtureRequest) -> Iterator[Compute]:
         made.close()
 
 
-def _train(compute: Compute, folder: Path, settings: loops.Walk, num_workers: int) -> str:
+def _train(compute: Compute, folder: Path, settings: loops.Walk, num_ranks: int) -> str:
     workers = compute.start_workers(toys.Counter, 1)
     compute.train(
         loops.walk,
         settings,
-        num_workers=num_workers,
+        num_ranks=num_ranks,
         checkpoint_dir=folder / "checkpoints",
         tracker=SilentTracker(),
         description="walking",
@@ -90,7 +90,7 @@ def test_a_loop_may_refuse(compute: Compute, tmp_path: Path) -> None:
         compute.train(
             loops.refuse_to_train,
             None,
-            num_workers=1,
+            num_ranks=1,
             checkpoint_dir=tmp_path,
             tracker=SilentTracker(),
             description="refusing",

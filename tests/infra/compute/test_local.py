@@ -30,7 +30,7 @@ def _train(folder: Path, *, deterministic: bool = False) -> str:
     LocalCompute(num_cpus=1).train(
         loops.walk,
         loops.Walk(folder / "result"),
-        num_workers=1,
+        num_ranks=1,
         checkpoint_dir=folder / "checkpoints",
         tracker=SilentTracker(),
         description="walking",
@@ -61,11 +61,11 @@ def test_the_deterministic_mode_ends_with_the_training(tmp_path: Path) -> None:
 
 
 def test_more_ranks_than_gpus_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="num_workers=2 ranks want a GPU each, but there are 1"):
+    with pytest.raises(UserError, match="num_ranks=2: each rank wants a GPU, but there are 1"):
         LocalCompute(num_gpus=1).train(
             loops.walk,
             loops.Walk(tmp_path / "result"),
-            num_workers=2,
+            num_ranks=2,
             checkpoint_dir=tmp_path,
             tracker=SilentTracker(),
             description="walking",

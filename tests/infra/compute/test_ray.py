@@ -30,12 +30,12 @@ def test_more_ranks_than_cpus_are_refused(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr("infra.compute.ray_demand.node_resources", lambda: [{"CPU": 2.0}])
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     with pytest.raises(
-        UserError, match=r"^walking asks for 3 CPUs, the cluster has 2; lower num_workers=3 of the stage$"
+        UserError, match=r"^walking asks for 3 CPUs, the cluster has 2; lower num_ranks=3 of the stage$"
     ):
         compute.train(
             loops.walk,
             loops.Walk(tmp_path / "result"),
-            num_workers=3,
+            num_ranks=3,
             checkpoint_dir=tmp_path,
             tracker=SilentTracker(),
             description="walking",

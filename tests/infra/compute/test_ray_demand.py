@@ -8,7 +8,7 @@ from infra.compute.ray_demand import Demand, seconds_to_wait, shortage, wait_for
 from reid_core.errors import UserError
 
 _TWO_GPUS = [{"CPU": 8.0, "GPU": 1.0, "memory": 16e9}, {"CPU": 8.0, "GPU": 1.0, "memory": 16e9}]
-_TRAINING = Demand("joint training", {"CPU": 1, "GPU": 1}, 4, "lower joint.num_workers")
+_TRAINING = Demand("joint training", {"CPU": 1, "GPU": 1}, 4, "lower joint.num_ranks")
 
 
 def test_what_fits_is_no_shortage() -> None:
@@ -32,9 +32,7 @@ def test_a_process_needs_all_of_it_on_one_node() -> None:
 
 def test_where_nodes_cannot_come_it_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray_demand, "node_resources", lambda: _TWO_GPUS)
-    with pytest.raises(
-        UserError, match=r"^joint training asks for 4 GPUs, the cluster has 2; lower joint.num_workers$"
-    ):
+    with pytest.raises(UserError, match=r"^joint training asks for 4 GPUs, the cluster has 2; lower joint.num_ranks$"):
         wait_for(_TRAINING, grows=False)
 
 
@@ -58,7 +56,7 @@ def test_waiting_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray_demand, "_tell_autoscaler", lambda demand: None)
     monkeypatch.setattr(ray_demand, "_SECONDS_BETWEEN_LOOKS", 0.01)
     start = time.monotonic()
-    with pytest.raises(UserError, match=r"lower joint\.num_workers, or add nodes"):
+    with pytest.raises(UserError, match=r"lower joint\.num_ranks, or add nodes"):
         wait_for(_TRAINING, grows=True)
     assert time.monotonic() - start < 5
 

@@ -107,7 +107,7 @@ def test_learning_rate_of_every_group() -> None:
 def test_batches_split_over_ranks_and_groups() -> None:
     check_split("joint", 16, 2, 8)
     check_split("joint", 16, 1)
-    with pytest.raises(UserError, match="joint: a batch of 16 images does not split by num_workers=3"):
+    with pytest.raises(UserError, match="joint: a batch of 16 images does not split by num_ranks=3"):
         check_split("joint", 16, 3)
     with pytest.raises(UserError, match="batch_norm_images=5"):
         check_split("joint", 16, 2, 5)
