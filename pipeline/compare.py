@@ -7,6 +7,7 @@ import json
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from rich.table import Table as TerminalTable
 from infra.home import Home
 from infra.tracking.pipelines import PipelineRun, choose_pipelines, list_pipelines
 from infra.tracking.store import RunStore, check_store, tracking_uri
+from pipeline.config import RENAMED, neutral_keys
+from pipeline.plan import STAGES
 from pipeline.work_dir import write_whole
 from reid_core.errors import UserError
 from stages.report import NEEDS
@@ -63,12 +66,18 @@ class Compared:
 
     def settings(self) -> dict[str, Any]:
         """Return every setting that results depend on under its dotted name, seeds of trainings left out."""
+        without_effect = _settings_without_effect()
         return {
             key: value
             for name, facts in self.stages.items()
             for key, value in _leaves(name, facts.config)
-            if key != f"{name}.seed" and not key.endswith(("num_ranks", "num_workers", "data_root"))
+            if key != f"{name}.seed" and without_effect.isdisjoint((key, RENAMED.get(key, key)))
         }
+
+
+@cache
+def _settings_without_effect() -> frozenset[str]:
+    return frozenset(f"{stage.name}.{key}" for stage in STAGES for key in neutral_keys(stage.config, display=True))
 
 
 def compared(title: str, folders: Mapping[str, Path]) -> Compared:

@@ -1,11 +1,12 @@
 """From a preset, a file and overrides to one checked configuration for every stage."""
 
+import dataclasses
 import difflib
 import importlib
 import json
 import types
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,21 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from reid_core.errors import UserError
-from stages.stage import Stage, StageConfig
+from stages.stage import ResultNeutral, Stage, StageConfig
 
 # Settings are a few kilobytes; a parser would need many times the size of a large file.
 _MAX_FILE_BYTES = 1_000_000
 # No setting is longer, and MLflow takes no longer one.
 _MAX_VALUE_LENGTH = 6000
 _SHOWN_OF_KEY = 100
+
+# Keys of earlier versions: the key of today, or why it went.
+RENAMED: Mapping[str, str] = {
+    "identity.num_workers": "identity.num_ranks",
+    "generator.num_workers": "generator.num_ranks",
+    "joint.num_workers": "joint.num_ranks",
+    "joint.contrast.encoder_passes": "the encoder passes once over each kind of images; leave the key out",
+}
 
 Sections = dict[str, dict[str, Any]]
 
@@ -125,11 +134,28 @@ def _too_long(key: str, length: int) -> UserError:
 
 def all_keys(classes: Mapping[str, type[BaseModel]]) -> list[str]:
     """Return every dotted key that can be set."""
-    return [f"{name}.{key}" for name, model in classes.items() for key in _model_keys(model)]
+    return [f"{name}.{key}" for name, model in classes.items() for key, _ in _settings(model)]
+
+
+def neutral_keys(config: type[BaseModel], *, display: bool) -> frozenset[str]:
+    """Return the dotted keys of a configuration that carry the mark ``ResultNeutral``.
+
+    Args:
+        config: Configuration of a stage.
+        display: Whether those that decide what is written beside the results are among them.
+    """
+    return frozenset(
+        key
+        for key, marks in _settings(config)
+        if any(isinstance(mark, ResultNeutral) and (display or not mark.display) for mark in marks)
+    )
 
 
 def unknown_key(key: str, keys: Iterable[str]) -> UserError:
-    """Return the error for a key that does not exist; it names the nearest one."""
+    """Return the error for a key that does not exist; it names the one of today, or the nearest one."""
+    if (new := RENAMED.get(key)) is not None:
+        is_key = " " not in new
+        return UserError(f'the key "{key}" is now {new}; rename it' if is_key else f'the key "{key}" is gone: {new}')
     keys = list(keys)
     leaf = key.rsplit(".", 1)[-1]
     same_leaf = [known for known in keys if known.rsplit(".", 1)[-1] == leaf]
@@ -188,17 +214,33 @@ def _leaves(prefix: str, section: Mapping[str, Any], keys: Sequence[str]) -> Ite
             yield key, value
 
 
-def _model_keys(model: type[BaseModel]) -> Iterable[str]:
-    for name, field in model.model_fields.items():
-        if (nested := _nested(field.annotation)) is not None:
-            yield from (f"{name}.{key}" for key in _model_keys(nested))
+def _settings(config: type) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """Walk a configuration class: the dotted name of every setting, and the marks on it and on what it lies in."""
+    for name, annotation, marks in _fields(config):
+        if (nested := _nested(annotation)) is not None:
+            yield from ((f"{name}.{key}", (*marks, *below)) for key, below in _settings(nested))
         else:
-            yield name
+            yield name, marks
 
 
-def _nested(annotation: Any) -> type[BaseModel] | None:
-    """Return the model inside an annotation such as ``Model`` or ``Model | None``."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+def _fields(config: type) -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
+    if issubclass(config, BaseModel):
+        yield from ((name, field.annotation, tuple(field.metadata)) for name, field in config.model_fields.items())
+        return
+    assert dataclasses.is_dataclass(config)
+    hints = typing.get_type_hints(config, include_extras=True)
+    for field in dataclasses.fields(config):
+        annotation, *marks = typing.get_args(hint) if _is_marked(hint := hints[field.name]) else (hint,)
+        yield field.name, annotation, tuple(marks)
+
+
+def _is_marked(hint: Any) -> bool:
+    return typing.get_origin(hint) is typing.Annotated
+
+
+def _nested(annotation: Any) -> type | None:
+    """Return the settings class inside an annotation such as ``Settings`` or ``Settings | None``."""
+    if isinstance(annotation, type) and (issubclass(annotation, BaseModel) or dataclasses.is_dataclass(annotation)):
         return annotation
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
         found = [model for part in typing.get_args(annotation) if (model := _nested(part)) is not None]
@@ -224,7 +266,7 @@ def _validated(name: str, model: type[StageConfig], section: dict[str, Any], key
         problems = error.errors()
         first = problems[0]
         key = ".".join([name, *(str(part) for part in first["loc"])])
-        if first["type"] == "extra_forbidden":
+        if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
             raise unknown_key(key, keys) from error
         more = f" ({len(problems) - 1} more problems)" if len(problems) > 1 else ""
         raise UserError(f"{key}: {_sentence(first)}{more}") from error

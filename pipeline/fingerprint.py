@@ -7,17 +7,14 @@ import hashlib
 import json
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from pipeline.config import neutral_keys
 from stages.stage import Stage, StageConfig
-
-# How many processes share the work, how often it is saved, whether batches are made ahead, and where the images lie
-# (their content counts): results do not depend on these.
-_EXECUTION_FIELDS = frozenset({"num_ranks", "num_workers", "cpus_per_worker", "checkpoints", "data_root", "prefetch"})
 
 # Neither draws on torch's nondeterministic kernels, so that they need not run again for the deterministic mode.
 _ALWAYS_DETERMINISTIC = frozenset({"data", "mesh"})
@@ -30,7 +27,7 @@ def fingerprint(
 
     Args:
         stage: Name and version count.
-        config: Resolved; fields that only say where the work runs do not count.
+        config: Resolved; fields marked ``ResultNeutral`` do not count, unless they decide what is displayed.
         inputs: Fingerprints of the stages it reads, by name.
         content: Digest of what the stage reads from outside of the pipeline.
         deterministic: Whether the deterministic mode is on.
@@ -41,7 +38,7 @@ def fingerprint(
     facts = {
         "stage": stage.name,
         "version": stage.version,
-        "config": _results_only(config.model_dump(mode="json")),
+        "config": _without(neutral_keys(type(config), display=False), config.model_dump(mode="json")),
         "inputs": dict(inputs),
         "content": content,
         "deterministic": deterministic and stage.name not in _ALWAYS_DETERMINISTIC,
@@ -49,10 +46,17 @@ def fingerprint(
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def _results_only(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _results_only(item) for key, item in value.items() if key not in _EXECUTION_FIELDS}
-    return value
+def _without(neutral: Collection[str], settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    kept: dict[str, Any] = {}
+    for name, value in settings.items():
+        key = prefix + name
+        if isinstance(value, dict) and value:
+            # A group that is neutral as a whole leaves no trace.
+            if below := _without(neutral, value, f"{key}."):
+                kept[name] = below
+        elif key not in neutral:
+            kept[name] = value
+    return kept
 
 
 _PACKAGES = (

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pyarrow as pa
 from pydantic import Field, field_validator
@@ -24,7 +24,7 @@ from reid_core.data.synthetic.write import finish, plan_shards, render_shard
 from reid_core.data.verify import Verdict, refuse_many_unreadable, verify_image
 from reid_core.errors import UserError
 from reid_core.evaluation.sheets import Cell, draw_sheet
-from stages.stage import Stage, StageConfig
+from stages.stage import ResultNeutral, Stage, StageConfig
 
 _LOG = logging.getLogger(__name__)
 _SHARD = 1024  # images checked by one task
@@ -49,7 +49,10 @@ class DataConfig(StageConfig):
     """Which images, and at which size the networks see them."""
 
     dataset: str = Field("synthetic", description="synthetic, market1501, dukemtmc-reid, msmt17, personx or folder.")
-    data_root: Path | None = Field(None, description="Folder that holds the data set; data/ when not given.")
+    # The content of the images counts, not where they lie.
+    data_root: Annotated[Path | None, ResultNeutral()] = Field(
+        None, description="Folder that holds the data set; data/ when not given."
+    )
     image_height: int = Field(256, ge=32, le=1024, multiple_of=16, description="Pixels that networks see (paper).")
     image_width: int = Field(128, ge=16, le=512, multiple_of=16, description="Pixels that networks see (paper).")
     train_split: Literal["trainval", "train"] = Field(

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -22,7 +22,7 @@ from reid_core.models.generator import Generator
 from reid_core.models.identity import PaintedFrom, painted_maps
 from reid_core.models.weights import load_identity, network_header, save_weights
 from reid_core.seeds import generator_for, initialised
-from stages.stage import Stage, StageConfig
+from stages.stage import ResultNeutral, Stage, StageConfig
 from stages.training.data import (
     ANGLES,
     GenerationWeights,
@@ -87,10 +87,16 @@ class GeneratorConfig(StageConfig):
         "(ours), which brings colours nearer to the truth.",
     )
     optim: GeneratorOptimConfig = Field(default_factory=lambda: GeneratorOptimConfig(), description="Optimisers.")
-    pictures_every: int = Field(1, ge=1, le=1000, description="Epochs from one sheet of pictures to the next.")
+    pictures_every: Annotated[int, ResultNeutral(display=True)] = Field(
+        1, ge=1, le=1000, description="Epochs from one sheet of pictures to the next."
+    )
     hardware: HardwareConfig = Field(default_factory=lambda: HardwareConfig(), description="How the device is used.")
-    checkpoints: CheckpointConfig = Field(default_factory=lambda: CheckpointConfig(), description="For restarts.")
-    num_ranks: int = Field(1, ge=1, le=1024, description="Training ranks; the global batch is split over them.")
+    checkpoints: Annotated[CheckpointConfig, ResultNeutral()] = Field(
+        default_factory=lambda: CheckpointConfig(), description="For restarts."
+    )
+    num_ranks: Annotated[int, ResultNeutral()] = Field(
+        1, ge=1, le=1024, description="Training ranks; the global batch is split over them."
+    )
     seed: int = Field(0, ge=0, description="Seed of all random draws.")
 
 

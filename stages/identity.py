@@ -8,7 +8,7 @@ Identity warm-up: clusters and momentum prototypes teach an encoder who looks al
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
 from pydantic import Field
@@ -36,7 +36,7 @@ from reid_core.learning.timer import Timer
 from reid_core.models.identity import IdentityEncoder
 from reid_core.models.weights import LoadReport, identity_header, load_pretrained, save_weights
 from reid_core.seeds import generator_for, initialised
-from stages.stage import Stage, StageConfig
+from stages.stage import ResultNeutral, Stage, StageConfig
 from stages.training.clustering import ClusterConfig, cluster_epoch, start_cluster_workers
 from stages.training.data import (
     TrainingImages,
@@ -98,10 +98,16 @@ class IdentityConfig(StageConfig):
         0, ge=0, le=65536, description="Images that are normalised together, a divisor of the global batch; 0 = all."
     )
     embed_batch_size: int = Field(256, ge=1, le=65536, description="Images a forward pass when embedding.")
-    monitor_every: int = Field(1, ge=1, le=1000, description="Epochs from one labelled look to the next; logs only.")
+    monitor_every: Annotated[int, ResultNeutral(display=True)] = Field(
+        1, ge=1, le=1000, description="Epochs from one labelled look to the next; logs only."
+    )
     hardware: HardwareConfig = Field(default_factory=lambda: HardwareConfig(), description="How the device is used.")
-    checkpoints: CheckpointConfig = Field(default_factory=lambda: CheckpointConfig(), description="For restarts.")
-    num_ranks: int = Field(1, ge=1, le=1024, description="Training ranks; the global batch is split over them.")
+    checkpoints: Annotated[CheckpointConfig, ResultNeutral()] = Field(
+        default_factory=lambda: CheckpointConfig(), description="For restarts."
+    )
+    num_ranks: Annotated[int, ResultNeutral()] = Field(
+        1, ge=1, le=1024, description="Training ranks; the global batch is split over them."
+    )
     seed: int = Field(0, ge=0, description="Seed of all random draws.")
 
     @property

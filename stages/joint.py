@@ -8,7 +8,7 @@ Joint training: generated variance teaches the encoder, by contrast with a memor
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
@@ -39,7 +39,7 @@ from reid_core.models.weights import (
 from reid_core.seeds import generator_for
 from stages.cluster import read_memory
 from stages.identity import AugmentConfig
-from stages.stage import Stage, StageConfig
+from stages.stage import ResultNeutral, Stage, StageConfig
 from stages.training.clustering import ClusterConfig, cluster_epoch, start_cluster_workers, write_pseudo_labels
 from stages.training.data import (
     ANGLES,
@@ -117,14 +117,22 @@ class JointConfig(StageConfig):
     clustering: ClusterConfig = Field(default_factory=lambda: ClusterConfig(), description="Pseudo labels.")
     use_cameras: bool = Field(False, description="Draw positives from other cameras where possible.")
     embed_batch_size: int = Field(256, ge=1, le=65536, description="Images a forward pass when embedding.")
-    pictures_every: int = Field(1, ge=1, le=1000, description="Epochs from one sheet of pictures to the next.")
-    monitor_every: int = Field(1, ge=1, le=1000, description="Epochs from one labelled look to the next; logs only.")
+    pictures_every: Annotated[int, ResultNeutral(display=True)] = Field(
+        1, ge=1, le=1000, description="Epochs from one sheet of pictures to the next."
+    )
+    monitor_every: Annotated[int, ResultNeutral(display=True)] = Field(
+        1, ge=1, le=1000, description="Epochs from one labelled look to the next; logs only."
+    )
     batch_norm_images: int = Field(
         0, ge=0, le=65536, description="Real images that are normalised together, a divisor of the batch; 0 = all."
     )
     hardware: HardwareConfig = Field(default_factory=lambda: HardwareConfig(), description="How the device is used.")
-    checkpoints: CheckpointConfig = Field(default_factory=lambda: CheckpointConfig(), description="For restarts.")
-    num_ranks: int = Field(1, ge=1, le=1024, description="Training ranks; the global batch is split over them.")
+    checkpoints: Annotated[CheckpointConfig, ResultNeutral()] = Field(
+        default_factory=lambda: CheckpointConfig(), description="For restarts."
+    )
+    num_ranks: Annotated[int, ResultNeutral()] = Field(
+        1, ge=1, le=1024, description="Training ranks; the global batch is split over them."
+    )
     seed: int = Field(0, ge=0, description="Seed of all random draws.")
 
     @property

@@ -18,6 +18,18 @@ class StageConfig(BaseModel):
 
 
 @dataclass(frozen=True)
+class ResultNeutral:
+    """Mark of a configuration field on which no result depends: ``num_ranks: Annotated[int, ResultNeutral()]``.
+
+    Attributes:
+        display: True where the field decides what a run writes beside its results (sheets, labelled looks): runs that
+            differ in it compare as equal, but one is not reused in place of the other.
+    """
+
+    display: bool = False
+
+
+@dataclass(frozen=True)
 class Stage:
     """One stage of the pipeline.
 

@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -35,7 +35,7 @@ from reid_core.evaluation.plots.clusters import (
 )
 from reid_core.evaluation.sheets import Cell, draw_sheet
 from reid_core.learning.memory import centre_cameras
-from stages.stage import StageConfig
+from stages.stage import ResultNeutral, StageConfig
 from stages.training.data import TrainingImages
 
 _LOG = logging.getLogger(__name__)
@@ -76,8 +76,10 @@ class ClusterConfig(StageConfig):
     num_lists: int = Field(0, ge=0, le=1 << 20, description="Of ivf: inverted lists; 0 = 4 sqrt(images) (ours).")
     num_probed: int = Field(0, ge=0, le=1 << 20, description="Of ivf: lists a query searches; 0 = by recall (ours).")
     target_recall: float = Field(0.98, gt=0, le=1, description="Of ivf: recall on a sample to reach (ours).")
-    num_workers: int = Field(1, ge=1, le=256, description="FAISS processes; the result does not depend on it (ours).")
-    cpus_per_worker: int = Field(0, ge=0, le=1024, description="CPUs of each; 0 = an equal share of all (ours).")
+    num_workers: Annotated[int, ResultNeutral()] = Field(1, ge=1, le=256, description="FAISS processes (ours).")
+    cpus_per_worker: Annotated[int, ResultNeutral()] = Field(
+        0, ge=0, le=1024, description="CPUs of each; 0 = an equal share of all (ours)."
+    )
 
     def label_settings(self) -> LabelSettings:
         """Return what decides the labels beside the features."""

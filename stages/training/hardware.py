@@ -1,7 +1,7 @@
 """Settings of how a training uses its hardware; the method is the same whatever they are."""
 
 from collections.abc import Iterator
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import torch
 from pydantic import Field
@@ -9,7 +9,7 @@ from torch import nn
 
 from reid_core.data.transfer import prefetch
 from reid_core.models.speed import speed_up
-from stages.stage import StageConfig
+from stages.stage import ResultNeutral, StageConfig
 
 T = TypeVar("T")
 
@@ -22,7 +22,9 @@ class HardwareConfig(StageConfig):
     )
     channels_last: bool = Field(False, description="Feature maps lie pixel by pixel: faster on a GPU (ours).")
     compile: bool = Field(False, description="Let torch compile the networks: slow first batches (ours).")
-    prefetch: bool = Field(True, description="On a GPU: make the next batch in a thread meanwhile (ours).")
+    prefetch: Annotated[bool, ResultNeutral()] = Field(
+        True, description="On a GPU: make the next batch in a thread meanwhile (ours)."
+    )
 
     def prepare(self, *networks: nn.Module) -> None:
         """Let networks compute as the settings say; names and values of their weights stay."""

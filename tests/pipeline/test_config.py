@@ -1,11 +1,15 @@
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import pytest
+from annotated_types import Ge
 
-from pipeline.config import all_keys, configure, flat, parse_override, read_config_file
+from pipeline import config
+from pipeline.config import all_keys, configure, flat, neutral_keys, parse_override, read_config_file
+from pipeline.plan import STAGES as REAL_STAGES
 from reid_core.errors import UserError
-from stages.stage import StageConfig
+from stages.stage import ResultNeutral, StageConfig
 from tests.pipeline.toys import STAGES, LoopConfig, NumbersConfig, StepConfig
 
 
@@ -118,3 +122,48 @@ def test_a_broken_file_is_refused_in_one_sentence(name: str, text: str, tmp_path
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be read"):
         read_config_file(tmp_path / "none.yaml")
+
+
+@dataclass(frozen=True)
+class _Steps:
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+    size: Annotated[float, Ge(0)] = 1.0
+    threads: Annotated[int, Ge(1), ResultNeutral()] = 1
+
+
+class _Marked(StageConfig):
+    steps: _Steps = _Steps()
+    saved: Annotated[_Steps | None, ResultNeutral()] = None
+    looks: Annotated[int, ResultNeutral(display=True)] = 1
+
+
+def test_marks_are_found_in_nested_settings_of_both_kinds() -> None:
+    everything = ["a.steps.size", "a.steps.threads", "a.saved.size", "a.saved.threads", "a.looks"]
+    assert all_keys({"a": _Marked}) == everything
+    assert neutral_keys(_Marked, display=False) == {"steps.threads", "saved.size", "saved.threads"}
+    assert neutral_keys(_Marked, display=True) == {"steps.threads", "saved.size", "saved.threads", "looks"}
+
+
+def test_settings_in_a_dataclass_are_refused_like_those_of_a_model() -> None:
+    stages = [replace(STAGES[0], config=_Marked)]
+    with pytest.raises(UserError, match=r"numbers.steps.size: should be greater than or equal to 0, but -1 came"):
+        configure(stages, {}, overrides=[("numbers.steps.size", -1)])
+    with pytest.raises(UserError, match=r"did you mean numbers.steps.size"):
+        configure(stages, {}, file={"numbers": {"steps": {"sise": 1}}})
+
+
+def test_a_key_of_an_earlier_version_is_refused_with_the_one_of_today(monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = {"loop.epochs": "loop.num_epochs", "loop.old": "one pass does the work of three"}
+    monkeypatch.setattr(config, "RENAMED", gone)
+    for given in ({"overrides": [("loop.epochs", 3)]}, {"file": {"loop": {"epochs": 3}}}):
+        with pytest.raises(UserError, match=r'the key "loop.epochs" is now loop.num_epochs; rename it'):
+            configure(STAGES, {}, **given)
+    with pytest.raises(UserError, match=r'the key "loop.old" is gone: one pass does the work of three'):
+        configure(STAGES, {}, overrides=[("loop.old", 1)])
+
+
+def test_renamed_keys_name_keys_that_exist() -> None:
+    keys = all_keys({stage.name: stage.config for stage in REAL_STAGES})
+    assert not set(config.RENAMED) & set(keys) - {"joint.contrast.encoder_passes"}
+    assert {new for new in config.RENAMED.values() if " " not in new} <= set(keys)

@@ -5,19 +5,20 @@ import os
 import signal
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field
 
 from infra.compute.protocol import Compute, TrainContext
 from infra.tracking.protocol import Tracker
-from stages.stage import Stage, StageConfig
+from stages.stage import ResultNeutral, Stage, StageConfig
 
 
 class NumbersConfig(StageConfig):
     """Settings of the first stage."""
 
     count: int = Field(4, ge=1, le=100, description="Numbers.")
-    num_workers: int = Field(1, ge=1, le=8, description="Processes.")
+    num_workers: Annotated[int, ResultNeutral()] = Field(1, ge=1, le=8, description="Processes.")
 
 
 class SumConfig(StageConfig):
