@@ -37,7 +37,7 @@ SEARCH_OPTIONS := \
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 	@echo
-	@echo '  make pipeline DATASET=synthetic|market1501|dukemtmc-reid|msmt17|personx|folder DATA_ROOT=FOLDER'
+	@echo '  make pipeline DATASET=NAME DATA_ROOT=FOLDER    names: genvar pipeline --help'
 	@echo '                PRESET=tiny|small|paper SEEDS=0,1,2 EXECUTOR=ray|local'
 	@echo '                ARGS="joint.num_epochs=3 --from joint --dry-run"   anything that genvar pipeline understands'
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from infra.compute.local_shards import map_in_processes
-from reid_core.data.images import SUFFIXES
+from reid_core.data.datasets.base import SUFFIXES
 from reid_core.data.synthetic.settings import SyntheticSettings
 from reid_core.data.synthetic.write import finish, plan_shards, render_shard
 from reid_core.mesh.cache import open_mesh_cache

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from infra.compute.protocol import Compute
 from pipeline.trained_encoder import TrainedEncoder
-from reid_core.data.images import SUFFIXES
+from reid_core.data.datasets.base import SUFFIXES
 from reid_core.errors import UserError
 from reid_core.evaluation.embed import Features
 from stages.embedding import embed_readable

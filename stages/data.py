@@ -13,9 +13,9 @@ from pydantic import Field, field_validator
 
 from infra.compute.protocol import Compute
 from infra.tracking.protocol import Tracker
-from reid_core.data.datasets.base import count
-from reid_core.data.datasets.find import Found, canonical_name, find_dataset
-from reid_core.data.datasets.market_style import Record, read_market_style
+from reid_core.data.datasets.base import MARKET_FOLDERS, Dataset, Record, count
+from reid_core.data.datasets.find import SYNTHETIC, canonical_name, describe_names, find_dataset
+from reid_core.data.datasets.layouts import read_images
 from reid_core.data.images import load_images
 from reid_core.data.manifest import SCHEMA, Manifest, content_digests, read_manifest, write_manifest
 from reid_core.data.synthetic.settings import VERSION as RENDERER_VERSION
@@ -48,7 +48,7 @@ class SyntheticConfig(StageConfig):
 class DataConfig(StageConfig):
     """Which images, and at which size the networks see them."""
 
-    dataset: str = Field("synthetic", description="synthetic, market1501, dukemtmc-reid, msmt17, personx or folder.")
+    dataset: str = Field(SYNTHETIC, description=f"{describe_names()}.")
     # The content of the images counts, not where they lie.
     data_root: Annotated[Path | None, ResultNeutral()] = Field(
         None, description="Folder that holds the data set; data/ when not given."
@@ -74,7 +74,7 @@ class DataConfig(StageConfig):
 
 def check(config: DataConfig) -> None:
     """Raise a UserError when the data cannot be used, before any work; nothing is decoded or written."""
-    if config.dataset != "synthetic":
+    if config.dataset != SYNTHETIC:
         _find(config)
 
 
@@ -83,68 +83,73 @@ def content_digest(config: DataConfig) -> str:
 
     Neither the folder's place nor the files' times count: a data set that was moved or copied is the same one.
     """
-    if config.dataset == "synthetic":
+    if config.dataset == SYNTHETIC:
         return _digest([str(RENDERER_VERSION), config.synthetic.model_dump_json()])
-    found = _find(config)
-    contents = content_digests([found.root / record.path for record in found.records], progress=_tell_reading)
-    lines = [found.name, found.version, found.layout]
-    lines += [f"{record}|{content}" for record, content in zip(found.records, contents, strict=True)]
+    dataset = _find(config)
+    contents = content_digests([dataset.root / record.path for record in dataset.records], progress=_tell_reading)
+    lines = [dataset.name, dataset.version, dataset.layout]
+    lines += [f"{record}|{content}" for record, content in zip(dataset.records, contents, strict=True)]
     return _digest(lines)
 
 
 def still_serves(config: DataConfig, out_dir: Path) -> bool:
     """Tell whether a finished image table points to where the images are now; after a move it is written anew."""
-    if config.dataset == "synthetic":
+    if config.dataset == SYNTHETIC:
         return True
     return read_manifest(out_dir / "manifest.parquet").root == _find(config).root
 
 
 def run(config: DataConfig, inputs: Mapping[str, Path], out_dir: Path, compute: Compute, tracker: Tracker) -> None:
     """Write ``manifest.parquet`` (for rendered people also ``images/`` and ``truth.parquet``) and a sample sheet."""
-    is_synthetic = config.dataset == "synthetic"
-    found = _render(config, out_dir, compute) if is_synthetic else _find(config)
-    for note in found.notes:
+    is_synthetic = config.dataset == SYNTHETIC
+    dataset = _render(config, out_dir, compute) if is_synthetic else _find(config)
+    for note in dataset.notes:
         _LOG.warning("%s", note)
 
-    paths = [record.path for record in found.records]
-    verdicts = _verify(found, compute)
+    paths = [record.path for record in dataset.records]
+    verdicts = _verify(dataset, compute)
     problems = [f"{path}: {v.problem}" for path, v in zip(paths, verdicts, strict=True) if v.problem]
     problems = [line.encode("utf-8", "backslashreplace").decode() for line in problems]
-    refuse_many_unreadable(problems, len(paths), found.root)
+    refuse_many_unreadable(problems, len(paths), dataset.root)
     for line in problems[:_LISTED]:
         _LOG.warning("left out %s", line)
 
-    kept = [(record, v) for record, v in zip(found.records, verdicts, strict=True) if not v.problem]
+    kept = [(record, v) for record, v in zip(dataset.records, verdicts, strict=True) if not v.problem]
     counts = count([record for record, _ in kept])
     if counts.train < _MIN_TRAIN:
         raise UserError(
-            f"{found.root} has {counts.train} readable training images, wanted at least {_MIN_TRAIN}; add images"
+            f"{dataset.root} has {counts.train} readable training images, wanted at least {_MIN_TRAIN}; add images"
         )
     info: dict[str, Any] = {
-        "dataset": found.name,
-        "version": found.version,
-        "layout": found.layout,
+        "dataset": dataset.name,
+        "version": dataset.version,
+        "layout": dataset.layout,
         "counts": counts._asdict(),
         "image_size": [config.image_height, config.image_width],
         "train_split": config.train_split,
-        "notes": list(found.notes),
+        "distractors": list(dataset.distractors),
+        "notes": list(dataset.notes),
         "unreadable": {"count": len(problems), "files": problems},
     }
-    root = out_dir if is_synthetic else found.root
-    prefix = f"{found.root.relative_to(out_dir).as_posix()}/" if is_synthetic else ""
+    root = out_dir if is_synthetic else dataset.root
+    prefix = f"{dataset.root.relative_to(out_dir).as_posix()}/" if is_synthetic else ""
     manifest = Manifest(_table(kept, prefix), root, info)
     write_manifest(manifest, out_dir / "manifest.parquet", root="." if is_synthetic else str(root))
     _draw_sample(manifest, out_dir / "pictures")
-    summary: dict[str, Any] = {"dataset": found.name, "version": found.version, "layout": found.layout}
-    summary |= {"root": str(found.root), **counts._asdict()}
-    summary |= {"unreadable": len(problems), "left out": "; ".join(problems[:_LISTED]), "notes": "; ".join(found.notes)}
+    summary: dict[str, Any] = {"dataset": dataset.name, "version": dataset.version, "layout": dataset.layout}
+    summary |= {"root": str(dataset.root), **counts._asdict()}
+    summary |= {
+        "unreadable": len(problems),
+        "left out": "; ".join(problems[:_LISTED]),
+        "notes": "; ".join(dataset.notes),
+    }
     (out_dir / "summary.json").write_text(json.dumps(summary, indent=1))
     tracker.log_metrics({f"images/{split}": getattr(counts, split) for split in ("train", "query", "gallery")})
 
 
-def find_problems(found: Found, compute: Compute) -> list[str]:
+def find_problems(dataset: Dataset, compute: Compute) -> list[str]:
     """Decode every image of a data set; returns why it is of no use for each, or an empty text."""
-    return [verdict.problem for verdict in _verify(found, compute)]
+    return [verdict.problem for verdict in _verify(dataset, compute)]
 
 
 STAGE = Stage("data", 2, DataConfig, (), run, still_serves)
@@ -156,9 +161,9 @@ class _Shard:
     paths: tuple[str, ...]
 
 
-def _verify(found: Found, compute: Compute) -> list[Verdict]:
-    paths = [record.path for record in found.records]
-    shards = [_Shard(found.root, tuple(paths[start : start + _SHARD])) for start in range(0, len(paths), _SHARD)]
+def _verify(dataset: Dataset, compute: Compute) -> list[Verdict]:
+    paths = [record.path for record in dataset.records]
+    shards = [_Shard(dataset.root, tuple(paths[start : start + _SHARD])) for start in range(0, len(paths), _SHARD)]
     sizes = [len(shard.paths) for shard in shards]
     checked = compute.map_shards(_verify_shard, shards, description="Checking images", sizes=sizes)
     return [verdict for shard in checked for verdict in shard]
@@ -172,13 +177,13 @@ def _tell_reading(done: int, total: int) -> None:
     _LOG.info("reading the images to tell whether they are known: %s of %s", f"{done:,}", f"{total:,}")
 
 
-def _find(config: DataConfig) -> Found:
+def _find(config: DataConfig) -> Dataset:
     if config.data_root is None and config.dataset == "folder":
         raise UserError("DATASET=folder needs DATA_ROOT, the folder that holds your images; give data.data_root")
     return find_dataset(config.dataset, config.data_root or Path("data"), train_split=config.train_split)
 
 
-def _render(config: DataConfig, out_dir: Path, compute: Compute) -> Found:
+def _render(config: DataConfig, out_dir: Path, compute: Compute) -> Dataset:
     settings = SyntheticSettings(**config.synthetic.model_dump())
     shards = plan_shards(settings, out_dir)
     sizes = [shard.num_images for shard in shards]
@@ -187,7 +192,7 @@ def _render(config: DataConfig, out_dir: Path, compute: Compute) -> Found:
     finish(settings, out_dir)
     root = out_dir / "images"
     version = f"rendered people, seed {settings.seed}"
-    return Found("synthetic", version, "Market-1501 folders", root, tuple(read_market_style(root)), ())
+    return Dataset(SYNTHETIC, version, MARKET_FOLDERS.name, root, tuple(read_images(root, MARKET_FOLDERS)))
 
 
 def _table(kept: Sequence[tuple[Record, Verdict]], prefix: str) -> pa.Table:

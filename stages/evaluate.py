@@ -278,7 +278,7 @@ def draw_maps(manifest: Manifest, features: tuple[Tensor, Tensor], folder: Path,
     sides = [manifest.split(name).table for name in ("query", "gallery")]
     people, cameras = (np.concatenate([side[name].to_numpy() for side in sides]) for name in ("person_id", "camera_id"))
     rng = np.random.default_rng(derive_seed(seed, "evaluate", "map"))
-    chosen = choose_whole_people(people, num_images, rng)
+    chosen = choose_whole_people(people, num_images, rng, distractors=manifest.info.get("distractors", ()))
     if min(num_images, len(chosen)) < MIN_IMAGES:
         return
     places = project(np.concatenate([side.numpy() for side in features])[chosen], seed=seed)

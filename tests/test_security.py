@@ -15,7 +15,8 @@ import pytest
 import torch
 
 from pipeline.config import parse_override, read_config_file
-from reid_core.data.datasets.msmt17 import read_lists
+from reid_core.data.datasets.layouts import read_images
+from reid_core.data.datasets.msmt17 import LISTS_V1
 from reid_core.data.manifest import SCHEMA, Manifest, read_manifest, write_manifest
 from reid_core.errors import UserError
 from reid_core.models.identity import IdentityEncoder
@@ -55,7 +56,7 @@ def test_a_list_of_msmt17_cannot_name_files_outside_its_root(tmp_path: Path) -> 
     for name in ("list_train.txt", "list_val.txt", "list_query.txt", "list_gallery.txt"):
         (tmp_path / name).write_text("../../etc/0000_000_01_passwd 0\n")
     with pytest.raises(UserError, match=r"list_train\.txt holds the line '\.\./\.\./etc/"):
-        read_lists(tmp_path, train_split="train")
+        read_images(tmp_path, LISTS_V1, train_split="train")
 
 
 @pytest.mark.parametrize("name", ["evil.pth", "evil.safetensors"])

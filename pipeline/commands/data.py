@@ -7,6 +7,7 @@ import typer
 
 from pipeline.commands.guarded import guarded
 from pipeline.commands.options import Debug
+from reid_core.data.datasets.find import describe_names
 
 data = typer.Typer(help="Look at data sets before anything is trained.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -18,9 +19,11 @@ def _data() -> None:
 
 @data.command()
 def check(
-    dataset: Annotated[str, typer.Argument(help="market1501, dukemtmc-reid, msmt17, personx or folder.")],
+    dataset: Annotated[str, typer.Argument(help=f"{describe_names(synthetic=False)}.")],
     data_root: Annotated[Path, typer.Option(help="Folder that holds the data set.", envvar="DATA_ROOT")] = Path("data"),
-    train_split: Annotated[str, typer.Option(help="For msmt17: trainval, or train without validation.")] = "trainval",
+    train_split: Annotated[
+        str, typer.Option(help="trainval, or train: without the validation images, where a data set names them.")
+    ] = "trainval",
     decode: Annotated[bool, typer.Option("--decode", help="Also decode every image.")] = False,
     num_cpus: Annotated[
         Optional[int],  # noqa: UP045 - typer reads it at run time

@@ -5,6 +5,8 @@ from typing import Annotated, Optional
 
 import typer
 
+from reid_core.data.datasets.find import SYNTHETIC, describe_names
+
 # typer reads the types when a command starts, where Python 3.10's unions of None are of no use to it: Optional.
 Overrides = Annotated[
     Optional[list[str]],  # noqa: UP045
@@ -12,7 +14,7 @@ Overrides = Annotated[
 ]
 Dataset = Annotated[
     Optional[str],  # noqa: UP045
-    typer.Option(help="synthetic, market1501, dukemtmc-reid, msmt17, personx or folder.", show_default="synthetic"),
+    typer.Option(help=f"{describe_names()}.", show_default=SYNTHETIC),
 ]
 DataRoot = Annotated[
     Optional[Path],  # noqa: UP045

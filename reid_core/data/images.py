@@ -19,8 +19,6 @@ from torch import Tensor
 
 from reid_core.errors import UserError
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
-
 # Named, so that a file with a picture's name can never start one of Pillow's external interpreters (EPS, PDF).
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
 

@@ -18,7 +18,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from reid_core.data.images import DAMAGE, SUFFIXES, decode
+from reid_core.data.datasets.base import SUFFIXES
+from reid_core.data.images import DAMAGE, decode
 from reid_core.errors import UserError
 from reid_core.mesh.bodies import Bodies, no_bodies
 from reid_core.mesh.guidance import ANGLES, BODY_MINIMUM

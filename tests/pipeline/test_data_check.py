@@ -4,8 +4,8 @@ import pytest
 from rich.console import Console
 
 from pipeline.data_check import check_data_set
-from reid_core.data.datasets import base as counts
 from reid_core.data.datasets.base import Counts
+from reid_core.data.datasets.msmt17 import MSMT17
 from reid_core.errors import UserError
 from tests.reid_core.data.datasets.test_msmt17 import make_msmt17
 from tests.stages.pictures import write_crops, write_people
@@ -24,12 +24,13 @@ def _check(name: str, root: Path, capsys: pytest.CaptureFixture[str], *, decode:
 def test_a_whole_data_set_beside_the_published_counts(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(counts.PUBLISHED, ("msmt17", "trainval"), Counts(3, 1, 1, 1, 1, 5))
+    monkeypatch.setitem(MSMT17.published, "trainval", Counts(3, 1, 1, 1, 1, 5))
     root = make_msmt17(tmp_path / "MSMT17_V1")
     printed = _check("MSMT17", tmp_path, capsys)
     assert f"msmt17: MSMT17_V1, lists with train and test, in {root}" in printed
     assert "train 3 1 – 3 3 images, 1 persons right" in printed
-    assert "gallery 1 – 1 1 1 image" in printed.replace("1 images", "1 image")
+    assert "gallery 1 1 – 1 1 images right" in printed, "person 0 is a person there"
+    assert "terms of use: images of real people" in printed
     assert "all 5 5 5 cameras right" in printed
 
 

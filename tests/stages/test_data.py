@@ -47,6 +47,7 @@ def test_market_layout_becomes_a_manifest_and_stays_untouched(tmp_path: Path, co
     }
     assert manifest.root == root
     assert manifest.info["image_size"] == [64, 32]
+    assert manifest.info["distractors"] == [], "in own images person 0 is a person"
     assert (manifest.info["version"], manifest.info["layout"]) == ("own images", "Market-1501 folders")
     first = manifest.table.slice(0, 1).to_pylist()[0]
     assert first == {

@@ -1,15 +1,39 @@
-"""The published sizes of the benchmark data sets: an incomplete copy is found before any work."""
+"""The description of a data set, the images that it lists, and how they are counted.
 
-from collections.abc import Sequence
+How to add one: docs/guide/add_a_data_set.md.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from reid_core.data.datasets.market_style import Record
 from reid_core.errors import UserError
+
+SPLITS = ("train", "query", "gallery")
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+MARKET_NAME = re.compile(r"(?P<person>-?\d{1,9})_c(?P<camera>\d{1,4})(?!\d)")
+
+
+class Record(NamedTuple):
+    """One image as its data set describes it.
+
+    Attributes:
+        split: ``train``, ``query`` or ``gallery``.
+        path: File relative to the data set's root, with forward slashes.
+        person_id: Identity as the data set numbers it, or None when unknown.
+        camera_id: Camera from 0, or None when unknown.
+    """
+
+    split: str
+    path: str
+    person_id: int | None
+    camera_id: int | None
 
 
 class Counts(NamedTuple):
-    """Images, people and cameras of a data set; distractors (person 0 in the gallery) count as images only."""
+    """Images, people and cameras of a data set; the people of the gallery are not counted."""
 
     train: int
     query: int
@@ -19,28 +43,14 @@ class Counts(NamedTuple):
     cameras: int
 
 
-PUBLISHED = {
-    ("market1501", "trainval"): Counts(12_936, 3_368, 15_913, 751, 750, 6),
-    ("dukemtmc-reid", "trainval"): Counts(16_522, 2_228, 17_661, 702, 702, 8),
-    ("msmt17", "trainval"): Counts(32_621, 11_659, 82_161, 1_041, 3_060, 15),
-    ("msmt17", "train"): Counts(30_248, 11_659, 82_161, 1_041, 3_060, 15),
-}
-
-
-# PersonX has no published table. The edition that domain adaptation uses, with these numbers of images, is described in
-# the data loaders of SpCL and of TLlib (1,266 people: 410 to train and 856 to test, six cameras); its other editions
-# differ in size, so that no copy is refused.
-PERSONX = Counts(9_840, 5_136, 30_816, 410, 856, 6)
-
-
 class SplitCount(NamedTuple):
     """One split in numbers.
 
     Attributes:
         split: ``train``, ``query`` or ``gallery``.
-        images: How many.
+        images: Number of images.
         people: Different known identities, distractors left out.
-        distractors: Images of person 0.
+        distractors: Images of distractors.
         cameras: Different known cameras.
     """
 
@@ -51,61 +61,138 @@ class SplitCount(NamedTuple):
     cameras: int
 
 
-def by_split(records: Sequence[Record]) -> list[SplitCount]:
-    """Count every split by itself."""
-    rows = []
-    for split in ("train", "query", "gallery"):
-        chosen = [record for record in records if record.split == split]
-        people = {record.person_id for record in chosen} - {None}
-        is_distractor = split == "gallery"
-        rows.append(
-            SplitCount(
-                split,
-                len(chosen),
-                len(people - {0}) if is_distractor else len(people),
-                sum(record.person_id == 0 for record in chosen) if is_distractor else 0,
-                len({record.camera_id for record in chosen} - {None}),
-            )
-        )
-    return rows
+@dataclass(frozen=True)
+class Layout:
+    """One way in which a data set is passed around.
+
+    Attributes:
+        name: Said to people and recorded with the results.
+        folders: Folder of each part: ``train``, ``query``, ``gallery``, and ``val`` where validation is apart.
+        lists: List file of each part, a path and a person a line; empty where the images' names say the person.
+        image_name: Pattern that an image's name begins with. Its groups ``camera`` and, without lists, ``person`` are
+            numbers; a negative person is junk (nobody, or half a person), which is left out.
+        example: A name, or with lists a line, that fits; said where one does not.
+    """
+
+    name: str
+    folders: Mapping[str, str]
+    lists: Mapping[str, str] = field(default_factory=dict)
+    image_name: re.Pattern[str] = MARKET_NAME
+    example: str = "0002_c1s1_000451_03.jpg"
+
+    @property
+    def entries(self) -> tuple[str, ...]:
+        """Files and folders that all have to be there."""
+        return tuple(dict.fromkeys([*self.folders.values(), *self.lists.values()]))
 
 
-def edition_of(records: Sequence[Record]) -> tuple[str, str]:
-    """Name the edition of PersonX by its size, and say so when it is none that is known."""
-    found = count(records)
-    if found == PERSONX:
-        return "PersonX, six cameras, 1,266 people", ""
-    return (
-        f"PersonX of {sum(found[:3]):,} images",
-        "the number of images of this edition of PersonX cannot be verified: nobody publishes it",
-    )
+MARKET_FOLDERS = Layout(
+    "Market-1501 folders", {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
+)
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """All that genvar knows of a data set.
+
+    Attributes:
+        name: Of the setting ``data.dataset``.
+        title: As its authors write it.
+        aliases: Other names; folders whose names begin with one of them are looked into. Case and punctuation of names
+            do not matter.
+        layouts: Ways in which it is passed around.
+        read: Reads a folder that has none of these layouts, and returns the layout's name and the images.
+        version: Its edition, where only one is known.
+        find_version: Names the edition that lies in a folder, where several are known.
+        distractors: Person numbers that stand for nobody in particular: in the gallery they are to be told from the
+            people, and are not counted among them.
+        published: Its size with all training images (``trainval``) and, where it has a validation part, without that
+            (``train``).
+        accepts_other_sizes: Whether a copy of another size is used, with a remark, instead of refused.
+        terms: On which its images may be used.
+        note: What every user should be told once.
+    """
+
+    name: str
+    title: str
+    aliases: tuple[str, ...] = ()
+    layouts: tuple[Layout, ...] = (MARKET_FOLDERS,)
+    read: Callable[[Path], tuple[str, list[Record]]] | None = None
+    version: str = ""
+    find_version: Callable[[Path], str] | None = None
+    distractors: tuple[int, ...] = ()
+    published: Mapping[str, Counts] = field(default_factory=dict)
+    accepts_other_sizes: bool = False
+    terms: str = ""
+    note: str = ""
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether training images can be told from validation images."""
+        return any("val" in layout.folders for layout in self.layouts)
+
+
+class Dataset(NamedTuple):
+    """A data set on disk.
+
+    Attributes:
+        name: Of its ``DatasetSpec``.
+        version: Edition that lies there.
+        layout: Name of its layout.
+        root: Absolute folder that the records' paths are relative to.
+        records: Its images: train, query and gallery in this order, each sorted by path.
+        notes: Remarks for the user.
+        distractors: Person numbers that stand for nobody in particular.
+    """
+
+    name: str
+    version: str
+    layout: str
+    root: Path
+    records: tuple[Record, ...]
+    notes: tuple[str, ...] = ()
+    distractors: tuple[int, ...] = ()
+
+
+def is_image_name(name: str) -> bool:
+    """Tell whether a file name is a picture's; what macOS leaves beside files (``._name.jpg``) is not."""
+    return not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
 
 
 def count(records: Sequence[Record]) -> Counts:
     """Count images by split, people of train and query, and cameras."""
-    sizes = {split: sum(record.split == split for record in records) for split in ("train", "query", "gallery")}
-    people = {
-        split: len({record.person_id for record in records if record.split == split and record.person_id is not None})
-        for split in ("train", "query")
-    }
-    cameras = len({record.camera_id for record in records if record.camera_id is not None})
-    return Counts(sizes["train"], sizes["query"], sizes["gallery"], people["train"], people["query"], cameras)
+    train, query, gallery = count_splits(records)
+    cameras = len({record.camera_id for record in records} - {None})
+    return Counts(train.images, query.images, gallery.images, train.people, query.people, cameras)
 
 
-def verify_counts(name: str, train_split: str, records: Sequence[Record], root: Path) -> None:
-    """Compare a benchmark with its published size; data sets without a published size pass."""
-    expected = PUBLISHED.get((name, train_split))
-    if expected is None:
+def count_splits(records: Sequence[Record], distractors: Sequence[int] = ()) -> list[SplitCount]:
+    """Count train, query and gallery by themselves; only the gallery has distractors."""
+    counted = []
+    for split in SPLITS:
+        chosen = [record for record in records if record.split == split]
+        apart = set(distractors) if split == "gallery" else set()
+        people = {record.person_id for record in chosen} - {None} - apart
+        num_distractors = sum(record.person_id in apart for record in chosen)
+        cameras = {record.camera_id for record in chosen} - {None}
+        counted.append(SplitCount(split, len(chosen), len(people), num_distractors, len(cameras)))
+    return counted
+
+
+def verify_counts(spec: DatasetSpec, train_split: str, records: Sequence[Record], root: Path) -> None:
+    """Raise a UserError when a benchmark has another size than the published one."""
+    expected = spec.published.get(train_split)
+    if expected is None or spec.accepts_other_sizes:
         return
-    found = count(records)
+    counted = count(records)
     wrong = [
-        f"{field.replace('_', ' ')} {getattr(found, field):,} instead of {getattr(expected, field):,}"
-        for field in Counts._fields
-        if getattr(found, field) != getattr(expected, field)
+        f"{name.replace('_', ' ')} {getattr(counted, name):,} instead of {getattr(expected, name):,}"
+        for name in Counts._fields
+        if getattr(counted, name) != getattr(expected, name)
     ]
     if wrong:
         folders = sorted({record.path.split("/")[0] for record in records})
         raise UserError(
-            f"{root} is not the whole {name}: {'; '.join(wrong)} (looked at image files in {', '.join(folders)}); "
+            f"{root} is not the whole {spec.name}: {'; '.join(wrong)} (looked at image files in {', '.join(folders)}); "
             "unpack the archive again, or use DATASET=folder to train on what is there"
         )

@@ -1,159 +1,117 @@
-"""Finding a data set on disk by its name, in any of the layouts it is passed around in."""
+"""The data sets that genvar knows, and finding one of them on disk, in any layout it is passed around in."""
 
 import difflib
-import os
 import re
 from pathlib import Path
-from typing import NamedTuple
 
-from reid_core.data.datasets.base import edition_of, verify_counts
-from reid_core.data.datasets.layouts import LISTS_V1, LISTS_V2, MARKET, Candidate, choose, look_into
-from reid_core.data.datasets.market_style import (
-    Record,
-    is_image_name,
-    parse_name,
-    read_market_style,
-    records_by_name,
-)
-from reid_core.data.datasets.msmt17 import list_version, read_lists, refuse_missing_images
+from reid_core.data.datasets.base import Dataset, DatasetSpec, Layout, count, verify_counts
+from reid_core.data.datasets.dukemtmc import DUKEMTMC
+from reid_core.data.datasets.folder import FOLDER
+from reid_core.data.datasets.layouts import Candidate, choose, look_into, read_images
+from reid_core.data.datasets.market1501 import MARKET1501
+from reid_core.data.datasets.msmt17 import MSMT17
+from reid_core.data.datasets.personx import PERSONX
 from reid_core.errors import UserError
 
-NAMES = ("synthetic", "market1501", "dukemtmc-reid", "msmt17", "personx", "folder")
-DUKE_NOTE = "DukeMTMC-reID was withdrawn by its authors in 2019: do not publish or pass on images of it"
-
-_PLAIN_NAMES = {  # letters and digits of the folders' names begin like this
-    "market1501": ("market1501", "market"),
-    "dukemtmc-reid": ("dukemtmcreid", "duke"),
-    "msmt17": ("msmt17",),
-    "personx": ("personx",),
-}
+DATASETS = (MARKET1501, DUKEMTMC, MSMT17, PERSONX, FOLDER)
+SYNTHETIC = "synthetic"  # rendered, not found
+NAMES = (SYNTHETIC, *(spec.name for spec in DATASETS))
 
 
-class Found(NamedTuple):
-    """A data set on disk.
-
-    Attributes:
-        name: One of ``NAMES``.
-        version: Which edition was found.
-        layout: How its files lie.
-        root: Absolute folder that the records' paths are relative to.
-        records: Its images, train, query and gallery in this order, each sorted by path.
-        notes: What the user should be told once.
-    """
-
-    name: str
-    version: str
-    layout: str
-    root: Path
-    records: tuple[Record, ...]
-    notes: tuple[str, ...]
+def describe_names(*, synthetic: bool = True) -> str:
+    """Return the names of all data sets in words, for help texts."""
+    names = NAMES if synthetic else NAMES[1:]
+    return f"{', '.join(names[:-1])} or {names[-1]}"
 
 
 def canonical_name(name: str) -> str:
     """Return the data set that is meant by a name (case and punctuation do not matter)."""
+    known = {_plain(SYNTHETIC): SYNTHETIC}
+    known |= {_plain(alias): spec.name for spec in DATASETS for alias in (spec.name, *spec.aliases)}
     plain = _plain(name)
-    by_plain = {_plain(known): known for known in NAMES} | {"market": "market1501", "duke": "dukemtmc-reid"}
-    if plain in by_plain:
-        return by_plain[plain]
-    near = difflib.get_close_matches(plain, by_plain, n=1)
-    hint = f"did you mean {by_plain[near[0]]}? " if near else ""
+    if plain in known:
+        return known[plain]
+    near = difflib.get_close_matches(plain, known, n=1)
+    hint = f"did you mean {known[near[0]]}? " if near else ""
     raise UserError(f"unknown data set {name!r}: {hint}choose one of {', '.join(NAMES)}")
 
 
-def find_dataset(name: str, data_root: Path, *, train_split: str = "trainval") -> Found:
+def spec_of(name: str) -> DatasetSpec:
+    """Return the description of a data set, by its canonical name."""
+    return next(spec for spec in DATASETS if spec.name == name)
+
+
+def find_dataset(name: str, data_root: Path, *, train_split: str = "trainval") -> Dataset:
     """Find the images of a data set; nothing is decoded and nothing is changed.
 
     Args:
         name: One of ``NAMES`` but ``synthetic``.
         data_root: Folder that holds the data set, or the data set's own folder.
-        train_split: For MSMT17: ``trainval``, or ``train`` to leave the validation list out.
+        train_split: ``trainval``, or ``train`` to leave the validation part out of a data set that has one.
 
     Returns:
         Its images; a benchmark has the published number of them.
     """
-    found = locate_dataset(name, data_root, train_split=train_split)
-    verify_counts(name, train_split, found.records, found.root)
-    return found
+    dataset = locate_dataset(name, data_root, train_split=train_split)
+    verify_counts(spec_of(name), train_split, dataset.records, dataset.root)
+    return dataset
 
 
-def locate_dataset(name: str, data_root: Path, *, train_split: str = "trainval") -> Found:
+def locate_dataset(name: str, data_root: Path, *, train_split: str = "trainval") -> Dataset:
     """Find the images of a data set like ``find_dataset``, whole or not."""
-    assert name in NAMES, name
+    spec = spec_of(name)
     root = data_root.expanduser().absolute()
     if not root.is_dir():
-        what = "your images" if name == "folder" else name
+        wanted = spec.title if spec.read else spec.name
         came = "is a file" if root.exists() else "does not exist"
-        raise UserError(f"DATA_ROOT {root} {came}; wanted the folder that holds {what}")
-    if train_split != "trainval" and name != "msmt17":
-        raise UserError(f"data.train_split={train_split} is for msmt17 only, which has a validation list; remove it")
+        raise UserError(f"DATA_ROOT {root} {came}; wanted the folder that holds {wanted}")
+    if train_split != "trainval" and not spec.has_validation:
+        able = " and ".join(other.name for other in DATASETS if other.has_validation)
+        raise UserError(f"data.train_split={train_split} is for {able} only, with a validation list; remove it")
     try:
-        found = _find_folder(root) if name == "folder" else _find_benchmark(name, root, train_split)
+        dataset = _read(spec, root, train_split)
     except PermissionError as error:
         raise UserError(f"{error.filename} may not be read ({error.strerror}); change its permissions") from error
-    if not any(record.split == "train" for record in found.records):
-        raise UserError(f"no training image lies in {found.root} (looked for .jpg, .png, .bmp, .webp and .tif files)")
-    return found
+    if not any(record.split == "train" for record in dataset.records):
+        raise UserError(f"no training image lies in {dataset.root} (looked for .jpg, .png, .bmp, .webp and .tif files)")
+    return dataset
 
 
-def candidates(name: str, data_root: Path) -> list[Candidate]:
+def candidates(spec: DatasetSpec, data_root: Path) -> list[Candidate]:
     """Return every folder that is looked into for a benchmark, with what is there and what is missing."""
     root = data_root.expanduser().absolute()
-    near = [root, *_children(root, _PLAIN_NAMES[name])]
+    near = [root, *_children(root, tuple(_plain(name) for name in (spec.name, *spec.aliases)))]
     folders = [*near, *(child for folder in near[1:] for child in _children(folder, ("",)))]
-    layouts = (MARKET, LISTS_V1, LISTS_V2) if name == "msmt17" else (MARKET,)
-    return [candidate for folder in folders for candidate in look_into(folder, layouts)]
+    return [candidate for folder in folders for candidate in look_into(folder, spec.layouts)]
 
 
-def _find_benchmark(name: str, root: Path, train_split: str) -> Found:
-    lists = " or {train,test} / {mask_train_v2,mask_test_v2} with list_*.txt" if name == "msmt17" else ""
+def _read(spec: DatasetSpec, root: Path, train_split: str) -> Dataset:
+    if spec.read is not None:
+        layout_name, records = spec.read(root)
+    else:
+        root, layout = _find_layout(spec, root, train_split)
+        layout_name, records = layout.name, read_images(root, layout, train_split=train_split)
+    version = spec.find_version(root) if spec.find_version else spec.version
+    notes = [spec.note] if spec.note else []
+    if spec.accepts_other_sizes and count(records) != spec.published[train_split]:
+        version = f"{spec.title} of {len(records):,} images"
+        notes.append(f"the number of images of this edition of {spec.title} cannot be verified: nobody publishes it")
+    return Dataset(spec.name, version, layout_name, root, tuple(records), tuple(notes), spec.distractors)
+
+
+def _find_layout(spec: DatasetSpec, root: Path, train_split: str) -> tuple[Path, Layout]:
+    looked_for = " or ".join(f"{layout.name} ({', '.join(layout.entries)})" for layout in spec.layouts)
     nothing = (
-        f"{name} was not found under DATA_ROOT {root}: looked for bounding_box_train, query and bounding_box_test"
-        f"{lists} in it and in its folders named like {_PLAIN_NAMES[name][0]} (there are: {_listing(root)})"
+        f"{spec.name} was not found under DATA_ROOT {root}: looked for {looked_for} in it and in its folders named "
+        f"like {_plain(spec.name)} (there are: {_listing(root)})"
     )
-    folder, layout, _ = choose(name, candidates(name, root), nothing)
-    notes = (DUKE_NOTE,) if name == "dukemtmc-reid" else ()
-    if layout.has_lists:
-        version = list_version(folder, is_v2=layout == LISTS_V2)
-        records = read_lists(folder, train_split=train_split)
-        refuse_missing_images(folder, records)
-        return Found(name, version, layout.name, folder, tuple(records), notes)
-    if train_split != "trainval":
-        raise UserError(f"{folder} has no list_train.txt, so data.train_split=train cannot be told apart; remove it")
-    records = read_market_style(folder)
-    if name == "msmt17":
-        version = list_version(folder, is_v2=False)
-    elif name == "personx":
-        version, note = edition_of(records)
-        notes = (note,) if note else ()
-    else:
-        version = {"market1501": "Market-1501-v15.09.15", "dukemtmc-reid": "DukeMTMC-reID"}[name]
-    return Found(name, version, layout.name, folder, tuple(records), notes)
-
-
-def _find_folder(root: Path) -> Found:
-    [market] = look_into(root, (MARKET,))
-    if not market.missing:
-        return Found("folder", "own images", MARKET.name, root, tuple(read_market_style(root)), ())
-    if set(market.present) - {"bounding_box_train"}:
-        # Taken as a bare folder, its test images would be trained on.
+    folder, layout, _ = choose(spec.name, candidates(spec, root), nothing)
+    if train_split != "trainval" and "val" not in layout.folders:
         raise UserError(
-            f"{root} has {', '.join(market.present)} but not {', '.join(market.missing)}; for an evaluation give all "
-            "three folders, to train on everything put the pictures into one folder"
+            f"{folder} has {layout.name}, which do not say which images are for validation, "
+            f"so data.train_split={train_split} cannot be told apart; remove it"
         )
-    paths = []
-    for parent, folders, names in os.walk(root):
-        folders[:] = sorted(folder for folder in folders if not folder.startswith(".") and folder != "__MACOSX")
-        paths += [(Path(parent) / name).relative_to(root).as_posix() for name in names if is_image_name(name)]
-    if not paths:
-        raise UserError(
-            f"no picture lies in DATA_ROOT {root} or its folders (looked for .jpg, .png, .bmp, .webp and .tif files)"
-        )
-    paths.sort()
-    if all(parse_name(Path(path).name) for path in paths):
-        layout, records = "pictures with Market-1501 names", records_by_name("train", paths, root)
-    else:
-        layout, records = "plain pictures", [Record("train", path, None, None) for path in paths]
-    return Found("folder", "own images", layout, root, tuple(records), ())
+    return folder, layout
 
 
 def _plain(name: str) -> str:

@@ -1,30 +1,14 @@
-"""Which entries of a folder make a data set, what is there of them, and what is not."""
+"""Which layout of a data set lies in a folder, what is missing of it, and which images it lists."""
 
+import os
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from reid_core.data.datasets.market_style import FOLDERS
-from reid_core.data.datasets.msmt17 import LISTS
+from reid_core.data.datasets.base import MARKET_NAME, SPLITS, Layout, Record, is_image_name
+from reid_core.data.path_safety import leaves_root
 from reid_core.errors import UserError
-
-
-class Layout(NamedTuple):
-    """One way in which a data set is passed around.
-
-    Attributes:
-        name: Said to people and recorded with the results.
-        entries: Files and folders that all have to be there.
-        has_lists: Whether list files say which image belongs to which split.
-    """
-
-    name: str
-    entries: tuple[str, ...]
-    has_lists: bool
-
-
-MARKET = Layout("Market-1501 folders", tuple(FOLDERS.values()), has_lists=False)
-LISTS_V2 = Layout("lists with mask_train_v2 and mask_test_v2", ("mask_train_v2", "mask_test_v2", *LISTS), True)
-LISTS_V1 = Layout("lists with train and test", ("train", "test", *LISTS), has_lists=True)
 
 
 class Candidate(NamedTuple):
@@ -51,22 +35,21 @@ class Candidate(NamedTuple):
         return bool(self.missing) and len(self.present) >= 2
 
 
-def look_into(folder: Path, layouts: tuple[Layout, ...]) -> list[Candidate]:
+def look_into(folder: Path, layouts: Sequence[Layout]) -> list[Candidate]:
     """Look for layouts in one folder; nothing but names is read."""
-    found = []
-    for layout in layouts:
-        missing = [entry for entry in layout.entries if not _is_there(folder / entry)]
-        found.append(Candidate(folder, layout, tuple(missing)))
-    return found
+    return [
+        Candidate(folder, layout, tuple(entry for entry in layout.entries if not _is_there(folder / entry)))
+        for layout in layouts
+    ]
 
 
-def choose(name: str, candidates: list[Candidate], nothing: str) -> Candidate:
+def choose(name: str, candidates: Sequence[Candidate], nothing: str) -> Candidate:
     """Return the one folder and layout that are whole.
 
     Args:
-        name: Data set, for the sentences.
+        name: Data set, for the messages.
         candidates: Folders that were looked into.
-        nothing: What to say when none of them looks like the data set at all.
+        nothing: Message for when none of them looks like the data set at all.
 
     Returns:
         The candidate; a UserError when there is none, or more than one.
@@ -90,6 +73,109 @@ def choose(name: str, candidates: list[Candidate], nothing: str) -> Candidate:
             "unpack the archive again"
         )
     raise UserError(nothing)
+
+
+def read_images(root: Path, layout: Layout, *, train_split: str = "trainval") -> list[Record]:
+    """List the images of a whole layout: train, query and gallery in this order, each sorted by path.
+
+    Args:
+        root: Folder that has all entries of the layout.
+        layout: Says where images and their names' meaning are. A folder in which no name says person and camera holds
+            images of unknown people.
+        train_split: ``trainval``, or ``train`` to leave the validation part out.
+
+    Returns:
+        One record an image, junk left out. Images that a list names are there, or it is a UserError.
+    """
+    read_part = _read_list if layout.lists else _read_folder
+    by_part = {part: read_part(root, layout, part) for part in layout.folders}
+    # Over all parts: one of them may lack the first camera.
+    first_camera = _first_camera(record for records in by_part.values() for record in records)
+    if train_split == "train":
+        del by_part["val"]
+    records = _shift_cameras((record for records in by_part.values() for record in records), first_camera)
+    if layout.lists:
+        _refuse_missing_images(root, records)
+    return sorted(records, key=lambda record: (SPLITS.index(record.split), record.path))
+
+
+def read_names(split: str, paths: Sequence[str], root: Path, layout: Layout) -> list[Record]:
+    """Describe images of one folder by their names; cameras are counted from 0."""
+    records = _describe(split, paths, root, layout)
+    return _shift_cameras(records, _first_camera(records))
+
+
+def parse_name(name: str, pattern: re.Pattern[str] = MARKET_NAME) -> tuple[int, int] | None:
+    """Return person and camera, as written, of a file name, or None when it does not say them."""
+    match = pattern.match(name)
+    return (int(match["person"]), int(match["camera"])) if match else None
+
+
+def _read_folder(root: Path, layout: Layout, part: str) -> list[Record]:
+    folder = layout.folders[part]
+    paths = [f"{folder}/{entry.name}" for entry in (root / folder).iterdir() if is_image_name(entry.name)]
+    return _describe(_split(part), sorted(paths), root, layout)
+
+
+def _describe(split: str, paths: Sequence[str], root: Path, layout: Layout) -> list[Record]:
+    """Describe images by their names: all of them say person and camera (as written), or none does."""
+    parsed = [parse_name(Path(path).name, layout.image_name) for path in paths]
+    nameless = [path for path, name in zip(paths, parsed, strict=True) if name is None]
+    if len(nameless) == len(paths):
+        return [Record(split, path, None, None) for path in paths]
+    if nameless:
+        raise UserError(
+            f"{len(nameless)} of {len(paths)} names in {root / Path(paths[0]).parent} do not say person and camera "
+            f"like {layout.example} (first: {', '.join(nameless[:3])}); rename or remove them"
+        )
+    return [Record(split, path, *name) for path, name in zip(paths, parsed, strict=True) if name and name[0] >= 0]
+
+
+def _read_list(root: Path, layout: Layout, part: str) -> list[Record]:
+    source, folder = root / layout.lists[part], layout.folders[part]
+    records = []
+    for line in filter(str.strip, source.read_text().splitlines()):
+        try:
+            path, person = line.rsplit(maxsplit=1)
+            name = layout.image_name.match(Path(path).name)
+            if name is None or leaves_root(path):
+                raise ValueError(path)
+            records.append(Record(_split(part), f"{folder}/{path}", int(person), int(name["camera"])))
+        except ValueError as error:
+            raise UserError(
+                f"{source} holds the line {line!r}, wanted `{layout.example}` (path, person); "
+                "restore the list of the published archive"
+            ) from error
+    return [record for record in records if record.person_id is None or record.person_id >= 0]
+
+
+def _refuse_missing_images(root: Path, records: Sequence[Record]) -> None:
+    """Raise when lists name images that are not there: lists of one version beside images of another."""
+    there: set[str] = set()
+    for folder in sorted({record.path.split("/")[0] for record in records}):
+        for parent, _, names in os.walk(root / folder):
+            place = Path(parent).relative_to(root).as_posix()
+            there.update(f"{place}/{name}" for name in names)
+    missing = [record.path for record in records if record.path not in there]
+    if missing:
+        raise UserError(
+            f"{len(missing):,} of {len(records):,} images that the lists in {root} name are not there (first: "
+            f"{', '.join(missing[:3])}); lists and images of different versions lie together, or the archive was not "
+            "unpacked to its end: unpack it again"
+        )
+
+
+def _split(part: str) -> str:
+    return "train" if part == "val" else part
+
+
+def _first_camera(records: Iterable[Record]) -> int:
+    """Return 0 where a camera has that number, else 1 as in Market-1501."""
+    return min((record.camera_id for record in records if record.camera_id is not None), default=1) and 1
+
+
+def _shift_cameras(records: Iterable[Record], first: int) -> list[Record]:
+    return [r if r.camera_id is None else r._replace(camera_id=r.camera_id - first) for r in records]
 
 
 def _is_there(path: Path) -> bool:

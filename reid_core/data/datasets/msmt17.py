@@ -1,23 +1,33 @@
-"""The layouts of MSMT17 that come with list files (V1, V2 and unnamed ones)."""
+"""MSMT17 (Wei et al., CVPR 2018), version 1, version 2 with masked faces, and copies that do not say their version."""
 
-import os
-from collections.abc import Sequence
+import re
 from pathlib import Path
 
-from reid_core.data.datasets.market_style import Record
-from reid_core.data.path_safety import leaves_root
-from reid_core.errors import UserError
+from reid_core.data.datasets.base import MARKET_FOLDERS, Counts, DatasetSpec, Layout
 
-LISTS = ("list_train.txt", "list_val.txt", "list_query.txt", "list_gallery.txt")
-_FOLDERS = (("mask_train_v2", "mask_test_v2"), ("train", "test"))
+_LISTS = {part: f"list_{part}.txt" for part in ("train", "val", "query", "gallery")}
 
 
-def list_version(root: Path, *, is_v2: bool) -> str:
+def _lists(name: str, train: str, test: str) -> Layout:
+    return Layout(
+        name,
+        folders={"train": train, "val": train, "query": test, "gallery": test},
+        lists=_LISTS,
+        image_name=re.compile(r"[^_]*_[^_]*_(?P<camera>\d+)"),
+        example="0000/0000_000_01_0303morning_0015_0.jpg 0",
+    )
+
+
+LISTS_V1 = _lists("lists with train and test", "train", "test")
+LISTS_V2 = _lists("lists with mask_train_v2 and mask_test_v2", "mask_train_v2", "mask_test_v2")
+
+
+def find_version(root: Path) -> str:
     """Name the version by the folders that it has, or else by the name that it or the folder around it carries.
 
-    V2 masks faces; numbers of images and names of lists are the same, so that these cannot tell the versions apart.
+    Numbers of images and names of lists are the same, so that these cannot tell the versions apart.
     """
-    if is_v2:
+    if all((root / folder).is_dir() for folder in LISTS_V2.folders.values()):
         return "MSMT17_V2"
     for name in (root.name, root.parent.name):
         for version in ("V1", "V2"):
@@ -26,46 +36,14 @@ def list_version(root: Path, *, is_v2: bool) -> str:
     return "MSMT17 (version not named)"
 
 
-def read_lists(root: Path, *, train_split: str) -> list[Record]:
-    """Read the lists; ``train_split`` is ``trainval`` (both lists) or ``train`` (without the validation list)."""
-    train_dir, test_dir = next(pair for pair in _FOLDERS if (root / pair[0]).is_dir() and (root / pair[1]).is_dir())
-    lists = [("train", "list_train.txt", train_dir)]
-    if train_split == "trainval":
-        lists.append(("train", "list_val.txt", train_dir))
-    lists += [("query", "list_query.txt", test_dir), ("gallery", "list_gallery.txt", test_dir)]
-    records: list[Record] = []
-    for split, name, folder in lists:
-        lines = (root / name).read_text().splitlines()
-        records += [_record(split, folder, line, root / name) for line in lines if line.strip()]
-    order = {"train": 0, "query": 1, "gallery": 2}
-    return sorted(records, key=lambda record: (order[record.split], record.path))
-
-
-def refuse_missing_images(root: Path, records: Sequence[Record]) -> None:
-    """Raise when the lists name images that are not there: lists of one version beside images of another."""
-    there: set[str] = set()
-    for folder in sorted({record.path.split("/")[0] for record in records}):
-        for parent, _, names in os.walk(root / folder):
-            place = Path(parent).relative_to(root).as_posix()
-            there.update(f"{place}/{name}" for name in names)
-    missing = [record.path for record in records if record.path not in there]
-    if missing:
-        raise UserError(
-            f"{len(missing):,} of {len(records):,} images that the lists in {root} name are not there (first: "
-            f"{', '.join(missing[:3])}); lists and images of different versions lie together, or the archive was not "
-            "unpacked to its end: unpack it again"
-        )
-
-
-def _record(split: str, folder: str, line: str, source: Path) -> Record:
-    try:
-        path, person = line.rsplit(maxsplit=1)
-        if leaves_root(path):
-            raise ValueError(path)
-        camera = int(Path(path).name.split("_")[2])
-        return Record(split, f"{folder}/{path}", int(person), camera - 1)
-    except (ValueError, IndexError) as error:
-        raise UserError(
-            f"{source} holds the line {line!r}, wanted `0000/0000_000_01_0303morning_0015_0.jpg 0` (path, person); "
-            "restore the list of the published archive"
-        ) from error
+MSMT17 = DatasetSpec(
+    name="msmt17",
+    title="MSMT17",
+    layouts=(MARKET_FOLDERS, LISTS_V1, LISTS_V2),
+    find_version=find_version,
+    published={
+        "trainval": Counts(32_621, 11_659, 82_161, 1_041, 3_060, 15),
+        "train": Counts(30_248, 11_659, 82_161, 1_041, 3_060, 15),
+    },
+    terms="images of real people, for research only, under a signed agreement; do not pass them on",
+)

@@ -18,18 +18,21 @@ _GREY = "#b5b9be"
 _INCHES, _DPI = 6.4, 120
 
 
-def choose_whole_people(people: np.ndarray, num_images: int, generator: np.random.Generator) -> np.ndarray:
+def choose_whole_people(
+    people: np.ndarray, num_images: int, generator: np.random.Generator, *, distractors: Sequence[int] = ()
+) -> np.ndarray:
     """Choose images so that people stay whole: a map of single images would show nothing of persons.
 
     Args:
-        people: Person of each image, (N,); 0 is a distractor, which is never chosen before the others.
+        people: Person of each image, (N,).
         num_images: Chosen images, at most; at least one person's.
         generator: Draws the people.
+        distractors: Person numbers that stand for nobody in particular; never chosen.
 
     Returns:
         Positions, rising.
     """
-    order = generator.permutation(np.unique(people[people > 0]))
+    order = generator.permutation(np.unique(people[~np.isin(people, distractors)]))
     sizes = np.array([(people == person).sum() for person in order], dtype=np.int64)
     fitting = max(1, int((sizes.cumsum() <= num_images).sum()))
     return np.flatnonzero(np.isin(people, order[:fitting]))

@@ -2,17 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from reid_core.data.datasets.base import (
-    PERSONX,
-    PUBLISHED,
-    Counts,
-    SplitCount,
-    by_split,
-    count,
-    edition_of,
-    verify_counts,
-)
-from reid_core.data.datasets.market_style import Record
+from reid_core.data.datasets.base import Counts, DatasetSpec, Record, SplitCount, count, count_splits, verify_counts
+from reid_core.data.datasets.dukemtmc import DUKEMTMC
+from reid_core.data.datasets.market1501 import MARKET1501
+from reid_core.data.datasets.personx import PERSONX
 from reid_core.errors import UserError
 
 
@@ -35,22 +28,21 @@ def test_counted_by_hand() -> None:
     assert count(records) == Counts(3, 1, 1, 1, 1, 3)
 
 
-@pytest.mark.parametrize("key", [("market1501", "trainval"), ("dukemtmc-reid", "trainval")])
-def test_whole_copies_pass(key: tuple[str, str]) -> None:
-    records = _records(PUBLISHED[key])
-    assert count(records) == PUBLISHED[key]
-    verify_counts(*key, records, Path("data"))
+@pytest.mark.parametrize("spec", [MARKET1501, DUKEMTMC, PERSONX], ids=lambda spec: spec.name)
+def test_whole_copies_pass(spec: DatasetSpec) -> None:
+    records = _records(spec.published["trainval"])
+    assert count(records) == spec.published["trainval"]
+    verify_counts(spec, "trainval", records, Path("data"))
 
 
 def test_an_incomplete_copy_is_told_with_both_numbers() -> None:
-    records = _records(PUBLISHED["market1501", "trainval"])[:-3]
+    records = _records(MARKET1501.published["trainval"])[:-3]
     with pytest.raises(UserError, match=r"gallery 15,910 instead of 15,913 \(looked at image files in g, q, t\)"):
-        verify_counts("market1501", "trainval", records, Path("data"))
+        verify_counts(MARKET1501, "trainval", records, Path("data"))
 
 
-def test_sets_without_a_published_size_pass() -> None:
-    assert ("personx", "trainval") not in PUBLISHED
-    verify_counts("personx", "trainval", [], Path("data"))
+def test_sets_of_several_sizes_pass() -> None:
+    verify_counts(PERSONX, "trainval", [], Path("data"))
 
 
 def test_splits_counted_by_hand() -> None:
@@ -61,15 +53,6 @@ def test_splits_counted_by_hand() -> None:
         Record("gallery", "d", 7, 4),
         Record("gallery", "e", 7, 2),
     ]
-    assert by_split(records) == [
-        SplitCount("train", 2, 2, 0, 2),
-        SplitCount("query", 0, 0, 0, 0),
-        SplitCount("gallery", 3, 1, 1, 2),
-    ]
-
-
-def test_the_editions_of_personx() -> None:
-    assert edition_of(_records(PERSONX)) == ("PersonX, six cameras, 1,266 people", "")
-    version, note = edition_of(_records(PERSONX)[:-6])
-    assert version == "PersonX of 45,786 images"
-    assert "cannot be verified" in note
+    train, query = SplitCount("train", 2, 2, 0, 2), SplitCount("query", 0, 0, 0, 0)
+    assert count_splits(records, distractors=[0]) == [train, query, SplitCount("gallery", 3, 1, 1, 2)]
+    assert count_splits(records) == [train, query, SplitCount("gallery", 3, 2, 0, 2)], "person 0 is a person"

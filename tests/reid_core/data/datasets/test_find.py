@@ -2,9 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from reid_core.data.datasets import base as counts
-from reid_core.data.datasets.base import Counts
-from reid_core.data.datasets.find import DUKE_NOTE, canonical_name, find_dataset
+from reid_core.data.datasets.base import Counts, count_splits
+from reid_core.data.datasets.find import DATASETS, canonical_name, describe_names, find_dataset, spec_of
 from reid_core.errors import UserError
 from tests.reid_core.data.datasets.test_msmt17 import make_msmt17
 
@@ -25,10 +24,10 @@ def _market(root: Path, camera: int = 1) -> Path:
 @pytest.fixture
 def tiny_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let miniature copies pass for whole ones."""
-    for key in (("market1501", "trainval"), ("dukemtmc-reid", "trainval")):
-        monkeypatch.setitem(counts.PUBLISHED, key, _TINY)
-    monkeypatch.setitem(counts.PUBLISHED, ("msmt17", "trainval"), Counts(3, 1, 1, 1, 1, 5))
-    monkeypatch.setitem(counts.PUBLISHED, ("msmt17", "train"), Counts(2, 1, 1, 1, 1, 4))
+    for name in ("market1501", "dukemtmc-reid"):
+        monkeypatch.setitem(spec_of(name).published, "trainval", _TINY)
+    monkeypatch.setitem(spec_of("msmt17").published, "trainval", Counts(3, 1, 1, 1, 1, 5))
+    monkeypatch.setitem(spec_of("msmt17").published, "train", Counts(2, 1, 1, 1, 1, 4))
 
 
 @pytest.mark.usefixtures("tiny_counts")
@@ -52,9 +51,12 @@ def test_market_layouts_are_found_wherever_they_lie(tmp_path: Path, name: str, f
     assert found.root == tmp_path / folder
     assert [record.split for record in found.records] == ["train", "query", "gallery"]
     if name == "personx":
+        assert found.version == "PersonX of 3 images"
         assert "cannot be verified" in found.notes[0]
+    elif name == "dukemtmc-reid":
+        assert "withdrawn by its authors in 2019" in found.notes[0]
     else:
-        assert found.notes == ((DUKE_NOTE,) if name == "dukemtmc-reid" else ())
+        assert found.notes == ()
     assert found.layout == "Market-1501 folders"
 
 
@@ -93,13 +95,13 @@ def test_msmt17_lists_are_found_wherever_they_lie(
 
 @pytest.mark.parametrize("folder", ["MSMT17_V1", "MSMT17_V1/MSMT17_V1", "msmt17/MSMT17_V1"])
 def test_msmt17_in_market_style(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str) -> None:
-    monkeypatch.setitem(counts.PUBLISHED, ("msmt17", "trainval"), _TINY)
+    monkeypatch.setitem(spec_of("msmt17").published, "trainval", _TINY)
     _market(tmp_path / folder, camera=14)
     (tmp_path / "__MACOSX").mkdir()
     found = find_dataset("msmt17", tmp_path)
     assert [record.camera_id for record in found.records] == [13, 13, 14]
     assert (found.version, found.layout) == ("MSMT17_V1", "Market-1501 folders")
-    with pytest.raises(UserError, match=r"no list_train\.txt"):
+    with pytest.raises(UserError, match="do not say which images are for validation"):
         find_dataset("msmt17", tmp_path, train_split="train")
 
 
@@ -185,7 +187,7 @@ def test_missing_empty_and_wrong_roots_each_have_a_sentence(tmp_path: Path) -> N
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="no picture lies in DATA_ROOT"):
         find_dataset("folder", tmp_path / "empty")
-    with pytest.raises(UserError, match=r"looked for bounding_box_train.*list_\*.txt.*there are: empty, file"):
+    with pytest.raises(UserError, match=r"looked for .*bounding_box_train.*list_train\.txt.*there are: empty, file"):
         find_dataset("msmt17", tmp_path)
 
 
@@ -199,6 +201,43 @@ def test_a_market_folder_without_training_images_is_refused(tmp_path: Path) -> N
 def test_train_split_is_for_msmt17(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="msmt17 only"):
         find_dataset("folder", _market(tmp_path), train_split="train")
+
+
+def test_person_0_is_a_distractor_where_the_data_set_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder, names in (
+        ("bounding_box_train", ["0001_c1s1_000001_00.jpg"]),
+        ("query", ["0000_c1s1_000001_00.jpg"]),
+        ("bounding_box_test", ["0000_c2s1_000001_00.jpg", "0002_c2s1_000001_00.jpg", "-1_c2s1_000001_00.jpg"]),
+    ):
+        (tmp_path / folder).mkdir()
+        for name in names:
+            (tmp_path / folder / name).touch()
+    for name, people, distractors in (
+        ("market1501", 1, 1),
+        ("dukemtmc-reid", 1, 1),
+        ("msmt17", 2, 0),
+        ("folder", 2, 0),
+    ):
+        if name != "folder":
+            monkeypatch.setitem(spec_of(name).published, "trainval", Counts(1, 1, 2, 1, 1, 2))
+        dataset = find_dataset(name, tmp_path)
+        gallery = count_splits(dataset.records, dataset.distractors)[2]
+        assert (gallery.images, gallery.people, gallery.distractors) == (2, people, distractors), name
+
+
+def test_people_numbered_from_0_in_the_lists_of_msmt17(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_msmt17(tmp_path / "MSMT17_V1", num_test_people=3)
+    monkeypatch.setitem(spec_of("msmt17").published, "trainval", Counts(3, 3, 3, 1, 3, 5))
+    dataset = find_dataset("msmt17", tmp_path)
+    gallery = count_splits(dataset.records, dataset.distractors)[2]
+    assert (gallery.people, gallery.distractors) == (3, 0)
+
+
+def test_every_data_set_is_described() -> None:
+    assert describe_names() == "synthetic, market1501, dukemtmc-reid, msmt17, personx or folder"
+    names = [name for spec in DATASETS for name in (spec.name, *spec.aliases)]
+    assert len(set(names)) == len(names)
+    assert all(canonical_name(spec.title) == spec.name for spec in DATASETS if spec.read is None)
 
 
 def test_names_are_forgiving_and_errors_name_the_nearest() -> None:

@@ -15,13 +15,15 @@ def _features(num_people: int, per_person: int) -> tuple[np.ndarray, np.ndarray]
 def test_people_are_chosen_whole_and_distractors_are_not() -> None:
     people = np.array([0, 3, 3, 1, 0, 2, 2, 2, 1])
     for seed in range(5):
-        chosen = choose_whole_people(people, 5, np.random.default_rng(seed))
+        chosen = choose_whole_people(people, 5, np.random.default_rng(seed), distractors=[0])
         found = people[chosen]
         assert len(chosen) <= 5
         assert 0 not in found
         assert all((found == person).sum() == (people == person).sum() for person in np.unique(found))
-    assert len(choose_whole_people(people, 1, np.random.default_rng(0))) >= 2, "one person even where it is too large"
-    assert list(choose_whole_people(people, 99, np.random.default_rng(0))) == [1, 2, 3, 5, 6, 7, 8]
+    rng = np.random.default_rng(0)
+    assert len(choose_whole_people(people, 1, rng, distractors=[0])) >= 2, "one person even where it is too large"
+    assert list(choose_whole_people(people, 99, rng, distractors=[0])) == [1, 2, 3, 5, 6, 7, 8]
+    assert list(choose_whole_people(people, 99, rng)) == list(range(9)), "elsewhere, person 0 is a person"
 
 
 def test_images_of_a_person_lie_together() -> None:
