@@ -87,7 +87,7 @@ def compared(title: str, folders: Mapping[str, Path]) -> Compared:
         title: For people.
         folders: Stage name to folder.
     """
-    nothing = StageFacts("", {}, {}, (), (), {}, (), 0, 0)
+    nothing = StageFacts("", {}, {}, (), (), {}, {}, (), 0, 0)
     return Compared(title, {name: read_facts(name, folders[name]) if name in folders else nothing for name in NEEDS})
 
 
@@ -108,7 +108,7 @@ def result_table(runs: Sequence[Compared]) -> Table:
         for run in group:
             scores = tuple(with_interval(run.scores, score) for score in SCORES)
             clusters = tuple(number(run.clusters.get(key), digits=digits) for key, (_, digits) in _CLUSTERS.items())
-            conditions = conditions_of(run.stages)[HEADLINE]
+            conditions = conditions_of(run.stages, HEADLINE)
             head = ("run", *SCORES.values(), *(heading for heading, _ in _CLUSTERS.values()), *conditions)
             rows.append((run.title, *scores, *clusters, *conditions.values()))
         if len(group) > 1:
@@ -151,7 +151,7 @@ def comparison_page(title: str, runs: Sequence[Compared]) -> str:
 def _mean_row(group: Sequence[Compared]) -> tuple[str, ...]:
     scores = tuple(_mean([run.scores.get(score) for run in group], 1) for score in SCORES)
     clusters = tuple(_mean([run.clusters.get(key) for run in group], digits) for key, (_, digits) in _CLUSTERS.items())
-    conditions = dict(conditions_of(group[0].stages)[HEADLINE])
+    conditions = conditions_of(group[0].stages, HEADLINE)
     conditions["seeds"] = f"{len(group)} (mean ± std)"
     return (_group_title(group), *scores, *clusters, *conditions.values())
 

@@ -21,6 +21,7 @@ from stages.training.clustering import (
     write_cluster_pictures,
     write_pseudo_labels,
 )
+from stages.training.conditions import read_conditions, write_conditions
 
 MEMORY = "memory.npy"
 
@@ -64,6 +65,9 @@ def run(
     )
     summary = {"num_images": len(memory), **cluster_numbers(found), "eps": found.eps, "note": found.note}
     (out_dir / "summary.json").write_text(json.dumps(summary, indent=1))
+    cameras_used = [f"clustering.{name}" for name in settings.camera_ids()]
+    warm = read_conditions(inputs["identity"])["identity"]
+    write_conditions(out_dir, {"cluster": warm.using("cluster", cameras_used)})
     tracker.log_metrics({name: value for name, value in summary.items() if isinstance(value, int | float)})
 
 

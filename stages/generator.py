@@ -23,6 +23,7 @@ from reid_core.models.identity import PaintedFrom, painted_maps
 from reid_core.models.weights import load_identity, network_header, save_weights
 from reid_core.seeds import generator_for, initialised
 from stages.stage import ResultNeutral, Stage, StageConfig
+from stages.training.conditions import read_conditions, write_conditions
 from stages.training.data import (
     ANGLES,
     GenerationWeights,
@@ -167,6 +168,8 @@ def _loop(context: TrainContext, job: _Job) -> None:
         save_weights(generator, out_dir / "generator.safetensors", network_header(generator, images.size))
         save_weights(discriminator, out_dir / "discriminator.safetensors", network_header(discriminator, images.size))
         _write_summary(config, guidance, progress.history, held, out_dir)
+        warm = read_conditions(job.identity_dir)["identity"]
+        write_conditions(out_dir, {"generator": warm.trained("generator", config.seed, config.num_epochs)})
 
 
 def learning_rate(config: GeneratorConfig, done: float) -> float:

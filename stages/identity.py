@@ -38,6 +38,7 @@ from reid_core.models.weights import LoadReport, identity_header, load_pretraine
 from reid_core.seeds import generator_for, initialised
 from stages.stage import ResultNeutral, Stage, StageConfig
 from stages.training.clustering import ClusterConfig, cluster_epoch, start_cluster_workers
+from stages.training.conditions import untrained, write_conditions
 from stages.training.data import (
     TrainingImages,
     check_split,
@@ -114,6 +115,11 @@ class IdentityConfig(StageConfig):
     def batch_size(self) -> int:
         """Images of a global batch."""
         return self.clusters_per_batch * self.images_per_cluster
+
+    def camera_ids(self) -> list[str]:
+        """Return the settings by which camera ids reach the encoder."""
+        used = ["cameras.weight"] * (self.cameras.weight > 0) + ["use_cameras"] * self.use_cameras
+        return used + [f"clustering.{name}" for name in self.clustering.camera_ids()]
 
 
 @dataclass(frozen=True)
@@ -362,6 +368,10 @@ def _loop(context: TrainContext, job: _Job) -> None:
     if context.rank == 0:
         save_weights(encoder, out_dir / "identity.safetensors", identity_header(encoder, images.size))
         _write_summary(config, report, len(images), progress.history, out_dir)
+        loaded = untrained(job.data_dir, weights=config.weights)
+        cameras_used = config.camera_ids() if images.cameras is not None else []
+        trained_here = loaded.trained("identity", config.seed, config.num_epochs, cameras_used)
+        write_conditions(out_dir, {"untrained": loaded, "identity": trained_here})
 
 
 def _targets(learner: Learner, progress: Progress, cameras: Tensor | None, pictures_in: Path | None) -> EpochTargets:

@@ -41,6 +41,7 @@ from stages.cluster import read_memory
 from stages.identity import AugmentConfig
 from stages.stage import ResultNeutral, Stage, StageConfig
 from stages.training.clustering import ClusterConfig, cluster_epoch, start_cluster_workers, write_pseudo_labels
+from stages.training.conditions import read_conditions, write_conditions
 from stages.training.data import (
     ANGLES,
     GenerationWeights,
@@ -139,6 +140,10 @@ class JointConfig(StageConfig):
     def images_per_epoch(self) -> int:
         """Images of an epoch where that is fixed, else 0."""
         return self.iterations_per_epoch * self.batch_size
+
+    def camera_ids(self) -> list[str]:
+        """Return the settings by which camera ids reach the encoder."""
+        return ["use_cameras"] * self.use_cameras + [f"clustering.{name}" for name in self.clustering.camera_ids()]
 
     @property
     def generates(self) -> bool:
@@ -388,6 +393,9 @@ def _loop(context: TrainContext, job: _Job) -> None:
 
     if context.rank == 0:
         _write_results(learner, progress.history, out_dir)
+        cameras_used = config.camera_ids() if images.cameras is not None else []
+        warm = read_conditions(job.inputs["generator"])["generator"]
+        write_conditions(out_dir, {"joint": warm.trained("joint", config.seed, config.num_epochs, cameras_used)})
 
 
 def _pool(learner: Learner, progress: Progress, pictures_in: Path | None) -> tuple[Pool, Mapping[str, float]]:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stages.training.conditions import Conditions, read_conditions
+
 
 @dataclass(frozen=True)
 class StageFacts:
@@ -18,6 +20,7 @@ class StageFacts:
         history: ``history.jsonl``: losses, cluster counts and speed, one row an epoch.
         monitor: ``monitor.jsonl``: what was measured against identities while training, only to be looked at.
         metrics: ``metrics.json`` of the evaluation.
+        conditions: ``conditions.json``: what the stage's results hold under, by the name they are listed under.
         pictures: ``pictures/*.png``, by name.
         num_files: Files that the stage wrote.
         num_bytes: Their size.
@@ -29,6 +32,7 @@ class StageFacts:
     history: tuple[Mapping[str, Any], ...]
     monitor: tuple[Mapping[str, Any], ...]
     metrics: Mapping[str, Any]
+    conditions: Mapping[str, Conditions]
     pictures: tuple[Path, ...]
     num_files: int
     num_bytes: int
@@ -50,6 +54,7 @@ def read_facts(name: str, directory: Path) -> StageFacts:
         history=read_rows(directory / "history.jsonl"),
         monitor=read_rows(directory / "monitor.jsonl"),
         metrics=read_object(directory / "metrics.json"),
+        conditions=read_conditions(directory),
         pictures=tuple(sorted((directory / "pictures").glob("*.png"))),
         num_files=len(files),
         num_bytes=sum(path.stat().st_size for path in files),

@@ -9,10 +9,10 @@ from typing import Any
 
 from stages.reporting.curves import is_number
 from stages.reporting.facts import StageFacts
+from stages.training.conditions import Conditions
 
 ENCODERS = {"untrained": "untrained", "identity": "identity warm-up", "joint": "joint training"}
 SCORES = {"mAP": "mAP", "rank1": "rank-1", "rank5": "rank-5", "rank10": "rank-10", "rank20": "rank-20", "mINP": "mINP"}
-UNKNOWN = "not recorded"
 HEADLINE_ENCODER = "joint"
 
 
@@ -40,15 +40,12 @@ def encoder_table(stages: Mapping[str, StageFacts]) -> Table | None:
     rows = score_rows(stages)
     if not rows:
         return None
-    conditions = conditions_of(stages)
-    head = ("encoder", *SCORES.values(), *conditions["joint"])
+    head = ("encoder", *SCORES.values(), *Conditions().words())
     cells = []
     for row in rows:
         encoder = str(row.get("encoder", ""))
         scores = tuple(with_interval(row, score) for score in SCORES)
-        # "joint + re-ranking" holds under the conditions of "joint".
-        own = conditions.get(encoder.split(" ")[0], conditions["joint"])
-        cells.append((ENCODERS.get(encoder, encoder), *scores, *own.values()))
+        cells.append((ENCODERS.get(encoder, encoder), *scores, *conditions_of(stages, encoder).values()))
     best = set()
     for column, score in enumerate(SCORES, start=1):
         values = [row.get(score) for row in rows]
@@ -58,54 +55,16 @@ def encoder_table(stages: Mapping[str, StageFacts]) -> Table | None:
     return Table(head, tuple(cells), (1, 1 + len(SCORES)), frozenset(best))
 
 
-def conditions_of(stages: Mapping[str, StageFacts]) -> dict[str, dict[str, str]]:
-    """Return, for each encoder, what its scores depend on: one column each."""
-    metrics = stages["evaluate"].metrics
-    identity, joint = stages["identity"].config, stages["joint"].config
-    cameras = {name: camera_setting(config) for name, config in (("identity", identity), ("joint", joint))}
-    pretraining = str(first(identity, "weights", "pretrained", "pretraining", default=UNKNOWN))
-    seeds = {name: str(config.get("seed", UNKNOWN)) for name, config in (("identity", identity), ("joint", joint))}
-    epochs = {
-        "untrained": "none",
-        "identity": last_epoch(stages["identity"]),
-        "joint": last_epoch(stages["joint"]),
-    }
-    data = f"{metrics.get('dataset', '')} {metrics.get('version', '') or ''}".strip() or UNKNOWN
-    return {
-        encoder: {
-            "camera ids used": cameras["joint" if encoder == "joint" else "identity"]
-            if encoder != "untrained"
-            else "no",
-            "pre-training": pretraining,
-            "epoch": epochs[encoder],
-            "data set": data,
-            "seeds": f"1 (seed {seeds['joint' if encoder == 'joint' else 'identity']})",
-        }
-        for encoder in ENCODERS
-    }
+def conditions_of(stages: Mapping[str, StageFacts], result: str) -> dict[str, str]:
+    """Return what an encoder's scores, or a stage's pseudo labels, hold under: one column each.
 
-
-def setting(config: Mapping[str, Any], word: str) -> str:
-    """Say whether a configuration switches on something whose name holds a word; no such name means no."""
-    values = [value for name, value in config.items() if word in name.lower() and isinstance(value, bool)]
-    return "yes" if any(values) else "no"
-
-
-def camera_setting(config: Mapping[str, Any]) -> str:
-    """Say whether a training stage used camera ids: in its batches, or to tell which clusters to keep."""
-    kept = config.get("clustering")
-    constrained = isinstance(kept, Mapping) and kept.get("min_cameras", 1) > 1
-    return "yes" if constrained else setting(config, "camera")
-
-
-def first(config: Mapping[str, Any], *names: str, default: object) -> object:
-    """Return the value of the first name that a configuration has."""
-    return next((config[name] for name in names if config.get(name) is not None), default)
-
-
-def last_epoch(stage: StageFacts) -> str:
-    """Say which epoch's weights were evaluated: always the last one, with its number where it is known."""
-    return f"last ({len(stage.history)})" if stage.history else "last"
+    Args:
+        stages: Facts of every stage.
+        result: As it is listed: untrained, identity, cluster or joint; "joint + re-ranking" is as "joint".
+    """
+    name = result.split(" ")[0]
+    known = [facts.conditions[name] for facts in stages.values() if name in facts.conditions]
+    return (known[0] if known else Conditions()).words()
 
 
 def cluster_table(stages: Mapping[str, StageFacts]) -> Table | None:
@@ -121,10 +80,11 @@ def cluster_table(stages: Mapping[str, StageFacts]) -> Table | None:
             number(row.get("num_outliers"), digits=0),
             number(row.get("ari"), digits=3),
             number(row.get("nmi"), digits=3),
+            conditions_of(stages, str(row.get("stage")))["camera ids used"],
         )
         for row in rows
     )
-    return Table(("pseudo labels", "clusters", "outliers", "ARI", "NMI"), cells, (1, 5))
+    return Table(("pseudo labels", "clusters", "outliers", "ARI", "NMI", "camera ids used"), cells, (1, 5))
 
 
 def camera_table(stages: Mapping[str, StageFacts]) -> Table | None:

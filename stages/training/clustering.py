@@ -81,6 +81,10 @@ class ClusterConfig(StageConfig):
         0, ge=0, le=1024, description="CPUs of each; 0 = an equal share of all (ours)."
     )
 
+    def camera_ids(self) -> list[str]:
+        """Return the settings by which camera ids reach the labels."""
+        return ["centre_cameras"] * self.centre_cameras + ["min_cameras"] * (self.min_cameras > 1)
+
     def label_settings(self) -> LabelSettings:
         """Return what decides the labels beside the features."""
         return LabelSettings(

@@ -6,7 +6,8 @@ import pytest
 
 from pipeline.compare import compared, comparison_page, grouped, result_table, setting_table
 from reid_core.errors import UserError
-from tests.stages.reporting.folders import METRICS, finished_stages
+from stages.training.conditions import write_conditions
+from tests.stages.reporting.folders import LOADED, METRICS, finished_stages
 
 
 def _run(root: Path, title: str, *, seed: int, mean_ap: float, **joint: Any) -> Any:
@@ -16,6 +17,7 @@ def _run(root: Path, title: str, *, seed: int, mean_ap: float, **joint: Any) -> 
         marker = json.loads((folders[name] / "stage.json").read_text())
         marker["config"] |= {"seed": seed, **(joint if name == "joint" else {})}
         (folders[name] / "stage.json").write_text(json.dumps(marker))
+    write_conditions(folders["joint"], {"joint": LOADED.trained("identity", seed, 12).trained("joint", seed, 6)})
     return compared(title, folders)
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from stages.training.conditions import Conditions, write_conditions
+
 NAMES = ("data", "mesh", "identity", "generator", "cluster", "joint", "evaluate")
 SUMMARIES: dict[str, dict[str, Any]] = {
     "data": {"dataset": "synthetic", "num_train": 800, "num_query": 80, "num_gallery": 320, "unreadable": 0},
@@ -23,6 +25,15 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "data": {"dataset": "synthetic", "image_height": 64, "image_width": 32},
     "identity": {"seed": 3, "weights": "none", "use_cameras": False, "num_epochs": 12},
     "joint": {"seed": 3, "num_epochs": 6, "temperature": 0.04},
+}
+LOADED = Conditions(
+    camera_ids=(), pretraining="none", epoch="none", dataset="synthetic rendered-1", image_size=(64, 32), seeds={}
+)
+WARM = LOADED.trained("identity", 3, 12)
+CONDITIONS: dict[str, dict[str, Conditions]] = {
+    "identity": {"untrained": LOADED, "identity": WARM},
+    "cluster": {"cluster": WARM},
+    "joint": {"joint": WARM.trained("joint", 3, 6)},
 }
 METRICS: dict[str, Any] = {
     "dataset": "synthetic",
@@ -56,6 +67,8 @@ def finished_stages(root: Path, *, metrics: Mapping[str, Any] = METRICS) -> dict
         }  # fmt: skip
         (directory / "stage.json").write_text(json.dumps(marker))
         (directory / "summary.json").write_text(json.dumps(SUMMARIES[name]))
+        if name in CONDITIONS:
+            write_conditions(directory, CONDITIONS[name])
     for name, num_epochs in (("identity", 12), ("generator", 8), ("joint", 6)):
         rows = [history_row(name, epoch) for epoch in range(num_epochs)]
         (inputs[name] / "history.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -10,7 +10,7 @@ def test_a_finished_stage_is_read_whole(tmp_path: Path) -> None:
     assert facts.config["temperature"] == 0.04
     assert len(facts.history) == len(facts.monitor) == 6
     assert [path.name for path in facts.pictures] == ["mixing-grid.png"]
-    assert facts.num_files == 5
+    assert facts.num_files == 6
     assert facts.num_bytes == sum(path.stat().st_size for path in (tmp_path / "joint").rglob("*") if path.is_file())
 
 

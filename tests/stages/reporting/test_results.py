@@ -4,7 +4,6 @@ from typing import Any
 from stages.reporting.facts import StageFacts, read_facts
 from stages.reporting.results import (
     best_on_test,
-    camera_setting,
     camera_table,
     cluster_table,
     encoder_table,
@@ -14,7 +13,8 @@ from stages.reporting.results import (
     query_note,
     with_interval,
 )
-from tests.stages.reporting.folders import METRICS, finished_stages
+from stages.training.conditions import write_conditions
+from tests.stages.reporting.folders import LOADED, METRICS, WARM, finished_stages
 
 
 def stages(root: Path, **changed: Any) -> dict[str, StageFacts]:
@@ -29,15 +29,33 @@ def test_scores_and_their_conditions_stand_in_one_row(tmp_path: Path) -> None:
     assert row == {
         "encoder": "identity warm-up", "mAP": "36.8", "rank-1": "45.0", "rank-5": "66.0", "rank-10": "75.0",
         "rank-20": "83.0", "mINP": "11.9", "camera ids used": "no", "pre-training": "none", "epoch": "last (12)",
-        "data set": "synthetic rendered-1", "seeds": "1 (seed 3)",
+        "data set": "synthetic rendered-1", "image size": "64 x 32", "seeds": "1 (seed 3)",
     }  # fmt: skip
     assert table.best == {(2, column) for column in range(1, 7)}
 
 
-def test_a_constraint_on_the_cameras_of_a_cluster_is_a_use_of_camera_ids() -> None:
-    assert camera_setting({"clustering": {"min_cameras": 1}}) == "no"
-    assert camera_setting({"clustering": {"min_cameras": 2}}) == "yes"
-    assert camera_setting({"use_cameras": True}) == "yes"
+def test_each_encoder_has_the_conditions_that_its_stage_recorded(tmp_path: Path) -> None:
+    inputs = finished_stages(tmp_path)
+    warm = WARM.using("identity", ["cameras.weight"])
+    write_conditions(inputs["identity"], {"untrained": LOADED, "identity": warm})
+    write_conditions(inputs["joint"], {"joint": warm.trained("joint", 3, 6)})
+    (inputs["cluster"] / "conditions.json").unlink()
+    facts = {name: read_facts(name, directory) for name, directory in inputs.items()}
+    encoders, clusters = encoder_table(facts), cluster_table(facts)
+    assert encoders is not None
+    assert clusters is not None
+    used = [row[encoders.head.index("camera ids used")] for row in encoders.rows]
+    assert used == ["no", "yes: identity.cameras.weight", "yes: identity.cameras.weight"]
+    assert [row[-1] for row in clusters.rows] == ["unknown", "yes: identity.cameras.weight"]
+
+
+def test_an_older_run_that_recorded_no_conditions_has_unknown_ones(tmp_path: Path) -> None:
+    inputs = finished_stages(tmp_path)
+    for name in ("identity", "cluster", "joint"):
+        (inputs[name] / "conditions.json").unlink()
+    table = encoder_table({name: read_facts(name, directory) for name, directory in inputs.items()})
+    assert table is not None
+    assert {cell for row in table.rows for cell in row[table.numbers[1] :]} == {"unknown"}
 
 
 def test_one_encoder_alone_is_not_called_the_best(tmp_path: Path) -> None:
@@ -67,7 +85,7 @@ def test_skipped_queries_are_counted(tmp_path: Path) -> None:
 def test_agreement_is_a_dash_without_truth(tmp_path: Path) -> None:
     table = cluster_table(stages(tmp_path, clusters=[{"stage": "joint", "num_clusters": 1234, "num_outliers": 0}]))
     assert table is not None
-    assert table.rows == (("end of joint training", "1,234", "0", "–", "–"),)
+    assert table.rows == (("end of joint training", "1,234", "0", "–", "–", "no"),)
 
 
 def test_numbers_that_are_none() -> None:
