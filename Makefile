@@ -53,8 +53,8 @@ tune: venv ## search settings: SEARCH=contrast|clustering|generator or a YAML fi
 reproduce: venv ## run a preset and compare it with the expected figures (exit code 1 when they are missed)
 	@$(BIN)/genvar reproduce $(PIPELINE_OPTIONS) $(ARGS)
 
-ablation: venv ## compare views and mixes over seeds and write the table to docs/ablation.md (hours on two cores)
-	@$(BIN)/python benchmarks/ablation.py --write docs/ablation.md --json ablation.json \
+ablation: venv ## compare views and mixes over seeds and write the table to docs/lab/ablation.md (hours on two cores)
+	@$(BIN)/python benchmarks/ablation.py --write docs/lab/ablation.md --json ablation.json \
 		$(if $(DATASET),--dataset "$(DATASET)") $(if $(DATA_ROOT),--data-root "$(DATA_ROOT)") \
 		$(if $(PRESET),--preset "$(PRESET)") $(if $(SEEDS),--seeds "$(SEEDS)") $(if $(EXECUTOR),--executor "$(EXECUTOR)") $(ARGS)
 

@@ -6,7 +6,8 @@
 Every variant updates the identity encoder equally often: joint training runs the same number of batches, and only what
 they are contrasted with differs. Stages that two runs have in common (data, mesh, warm-ups, first clusters) are found
 by their fingerprints and run once; a run that was interrupted continues when the command is given again. What comes out
-is a table of mean and standard deviation over the seeds, which replaces the one under its heading in ``--write FILE``.
+is a table of mean and standard deviation over the seeds, with the differences from the first variant; it replaces the
+one under its heading in ``--write FILE``.
 """
 
 import argparse
@@ -88,14 +89,26 @@ def overrides(variant: str, updates: int, extra: Sequence[str]) -> list[str]:
 
 
 def table(results: Mapping[str, Mapping[int, Mapping[str, float]]]) -> str:
-    """Write the table of the results so far: variant to seed to measures; mean and sample deviation over the seeds."""
-    lines = ["| variant | mAP | rank-1 | mAP before joint training | seeds |", "|---|---|---|---|---|"]
+    """Write the table of the results so far: variant to seed to measures, in percent.
+
+    The first row is the common start, the second the first variant with its mAP of every seed; the others follow with
+    their differences from it, seed by seed. Mean and sample deviation are over the seeds.
+    """
+    seeds = sorted({seed for by_seed in results.values() for seed in by_seed})
+    first, reference = next(iter(results.items()))
+    cells = [_spread(reference, "mAP/identity"), _spread(reference, "rank1/identity"), *[""] * len(seeds), ""]
+    rows = [["variant", "mAP", "rank-1", *(f"seed {seed}" for seed in seeds), "mean"], ["identity warm-up", *cells]]
     for variant, by_seed in results.items():
-        cells = [
-            _spread([row[key] for row in by_seed.values()]) for key in ("mAP/joint", "rank1/joint", "mAP/identity")
-        ]
-        lines.append(f"| {TITLES[variant]} | {' | '.join(cells)} | {', '.join(map(str, sorted(by_seed)))} |")
-    return "\n".join(lines) + "\n"
+        values = {seed: measures["mAP/joint"] for seed, measures in by_seed.items()}
+        if variant == first:
+            compared = [f"{values[seed]:.1f}" if seed in values else "" for seed in seeds] + [""]
+        else:
+            gains = {seed: value - reference[seed]["mAP/joint"] for seed, value in values.items() if seed in reference}
+            compared = [f"{gains[seed]:+.1f}" if seed in gains else "" for seed in seeds]
+            compared.append(f"{statistics.mean(gains.values()):+.1f}" if gains else "")
+        rows.append([TITLES[variant], _spread(by_seed, "mAP/joint"), _spread(by_seed, "rank1/joint"), *compared])
+    rows.insert(1, ["---"] * len(rows[0]))
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
 def with_section(text: str, heading: str, content: str) -> str:
@@ -141,7 +154,8 @@ def _variants(text: str) -> list[str]:
     return names
 
 
-def _spread(values: Sequence[float]) -> str:
+def _spread(by_seed: Mapping[int, Mapping[str, float]], measure: str) -> str:
+    values = [measures[measure] for measures in by_seed.values()]
     mean = statistics.mean(values)
     return f"{mean:.1f} ± {statistics.stdev(values):.1f}" if len(values) > 1 else f"{mean:.1f}"
 

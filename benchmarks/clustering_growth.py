@@ -1,6 +1,6 @@
 """How clustering grows with the number of images: five sizes, fitted and drawn.
 
-    python -m benchmarks.clustering_growth --picture docs/clustering_growth.svg --table growth.json
+    python -m benchmarks.clustering_growth --picture docs/pictures/clustering_growth.svg --table growth.json
 
 Search and labels are timed apart, in a process that has compiled everything before. ``--lists N`` also times the labels
 of more images, whose neighbours come from inverted lists (of which search time says nothing about exact search).

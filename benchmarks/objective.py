@@ -1,7 +1,7 @@
 """Do the label-free objectives rank settings as the true mAP does? Reads searches that pruned nothing.
 
     .venv/bin/genvar tune space.yaml --trials 10 --reduction 0
-    .venv/bin/python benchmarks/objective.py runs/searches/*/results/search.json --out docs/objective.png
+    .venv/bin/python benchmarks/objective.py runs/searches/*/results/search.json --out objective.png
 
 Output folders of joint stages serve too, for trainings that no search made. For every number that needs no labels:
 Spearman's rank correlation with the mAP of a trial's last epoch, over the trials that ran to the end; a 95 % interval

@@ -1,6 +1,6 @@
 """Time and money of the published settings on data sets of several sizes, from measured pieces and stated assumptions.
 
-    python -m benchmarks.scale                 the tables of docs/scale.md
+    python -m benchmarks.scale                 the tables of docs/lab/scale.md
     python -m benchmarks.scale --count         count the operations of the training steps anew (a minute on two cores)
     python -m benchmarks.scale --gpu-tflops 60 --gpu-price 3.0
 

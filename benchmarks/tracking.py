@@ -28,7 +28,7 @@ from infra.tracking.store import RunStore, wait_for_store
 
 NUMBERS_A_STEP = 10
 STEPS_A_SECOND = 10
-# A joint step of the tiny preset, on one core; see docs/training.md.
+# A joint step of the tiny preset, on one core; see docs/lab/training.md.
 STEP_SECONDS = 0.27
 
 

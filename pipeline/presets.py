@@ -24,7 +24,7 @@ _TINY_GENERATOR_OPTIM = GeneratorOptimConfig(
 )
 _TINY_GENERATION = GenerationWeights(feature=1.0, adversarial=0.3)
 # Generated views are worth more beside classical ones, and while contrast leaves the painting alone: it teaches the
-# generator to please the encoder, and colours go wrong (docs/ablation.md).
+# generator to please the encoder, and colours go wrong (docs/lab/ablation.md).
 _CONTRAST = ContrastConfig(trains_generator=False)
 
 

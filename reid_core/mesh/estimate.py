@@ -21,7 +21,7 @@ from reid_core.mesh.outline import join, outline_of
 from reid_core.mesh.render import rasterise
 from reid_core.mesh.skeleton import LANDMARK_NUMBERS, load_skeleton, phenotypes
 
-# Below, front and back are a matter of luck (see docs/mesh.md): such a person is not turned.
+# Below, front and back are a matter of luck (see docs/lab/mesh.md): such a person is not turned.
 LEAST_CONFIDENCE = 0.3
 _GOOD_IOU, _NO_IOU = 0.5, 0.2  # silhouettes that overlap so much cost no confidence; that little, all of it
 # Legs that are cut off are squeezed into the picture by the pose network, and no body fits them any more.

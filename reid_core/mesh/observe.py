@@ -4,7 +4,7 @@ Does a head show its face or its hair? The evidence that tells a front view from
 
 Two cues that the pose network does not use well. A face network, made for small faces, looks at the head; and hair:
 above the ears a front view changes from hair to skin, a back view does not. Constants are a logistic regression of
-front against back views on real and rendered pedestrians, see docs/mesh.md.
+front against back views on real and rendered pedestrians, see docs/lab/mesh.md.
 
 Letters: h x w pixels of a picture.
 

@@ -34,6 +34,6 @@ class HardwareConfig(StageConfig):
     def loading(self, batches: Iterator[T], device: torch.device) -> Iterator[T]:
         """Return batches as they are made, or made one ahead; the same ones in the same order.
 
-        On a CPU the second thread would take from the first: training slowed down by 10 to 35 % (docs/training.md).
+        On a CPU the second thread would take from the first: training slowed down by 10 to 35 % (docs/lab/training.md).
         """
         return prefetch(batches, device=device) if self.prefetch and device.type != "cpu" else batches

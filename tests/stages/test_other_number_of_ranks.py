@@ -15,7 +15,7 @@ from stages import generator, identity, joint
 from stages.training.clustering import read_pseudo_labels
 from tests.stages.small_configs import GENERATOR, IDENTITY, JOINT
 
-# Rounding grows from update to update (docs/training.md): learning rates are low enough to tell it from a mistake.
+# Rounding grows from update to update (docs/lab/training.md): learning rates are low enough to tell it from a mistake.
 CASES: dict[str, tuple[Any, Any]] = {
     "identity": (identity, IDENTITY.model_copy(update={"lr": 1e-5})),
     "generator": (generator, GENERATOR.model_copy(update={"optim": GENERATOR.optim.model_copy(update={"lr": 1e-5})})),
