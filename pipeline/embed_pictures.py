@@ -6,9 +6,8 @@ from pathlib import Path
 
 from infra.compute.protocol import Compute
 from pipeline.trained_encoder import TrainedEncoder
-from reid_core.data.datasets.base import SUFFIXES
 from reid_core.errors import UserError
-from reid_core.evaluation.embed import Features
+from reid_core.evaluation.embed import Features, find_pictures
 from stages.embedding import embed_readable
 
 _log = logging.getLogger(__name__)
@@ -21,26 +20,6 @@ def check_output(path: Path, suffix: str) -> None:
         raise UserError(f"--out wants a file that ends in {suffix}, but got {path}")
     if path.is_dir() or not path.absolute().parent.is_dir():
         raise UserError(f"--out names {path}, which is a folder or lies in none that exists; name another file")
-
-
-def find_pictures(source: Path) -> tuple[Path, list[str]]:
-    """List pictures.
-
-    Args:
-        source: A picture, or a folder that holds pictures at any depth.
-
-    Returns:
-        A folder, and the names of the pictures relative to it, sorted; hidden files and folders are left out.
-    """
-    if source.is_file():
-        return source.parent, [source.name]
-    if not source.is_dir():
-        raise UserError(f"{source} does not exist; name a folder of pictures, a picture or a Parquet file of features")
-    relative = (path.relative_to(source) for path in sorted(source.rglob("*")) if path.suffix.lower() in SUFFIXES)
-    names = [str(path) for path in relative if not any(part.startswith(".") for part in path.parts)]
-    if not names:
-        raise UserError(f"{source} holds no pictures ({', '.join(sorted(SUFFIXES))}); name the folder that does")
-    return source, names
 
 
 def embed_pictures(

@@ -17,30 +17,17 @@ from rich.console import Console
 from rich.table import Table
 
 from infra.compute.protocol import Compute
-from pipeline.embed_pictures import embed_pictures, find_pictures
+from pipeline.embed_pictures import embed_pictures
 from pipeline.trained_encoder import TrainedEncoder
 from reid_core.data.images import load_images
 from reid_core.errors import UserError
-from reid_core.evaluation.embed import Features, read_features
+from reid_core.evaluation.embed import Features, find_pictures, read_features
 from reid_core.evaluation.plots.ranked_lists import draw_search
-from reid_core.evaluation.ranking import cosine_blocks
+from reid_core.evaluation.ranking import Hits, most_similar
 from reid_core.evaluation.threshold import NEAREST, Suggestion, suggest_threshold
 
 _log = logging.getLogger(__name__)
 _MOST_ROWS = 40  # lines of the table in the terminal; the file holds all
-
-
-@dataclass(frozen=True)
-class Hits:
-    """The nearest gallery images of every query.
-
-    Attributes:
-        gallery: Gallery image at each rank, (Q, K) int64; -1 past the end.
-        similarity: Cosine similarity, (Q, K) float32; -inf past the end.
-    """
-
-    gallery: np.ndarray
-    similarity: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -134,18 +121,9 @@ def find_hits(query: Features, gallery: Features, length: int) -> Hits:
         length: K; shortened to G.
     """
     _refuse_other_features(query, gallery)
-    length = min(length, len(gallery.image_ids))
-    places = {path: row for row, path in enumerate(gallery.paths())}
+    places = {path: index for index, path in enumerate(gallery.paths())}
     own = np.array([places.get(path, -1) for path in query.paths()])
-    indices, similarities, start = [], [], 0
-    for block in cosine_blocks(torch.from_numpy(query.vectors), torch.from_numpy(gallery.vectors)):
-        rows = np.flatnonzero(own[start : start + len(block)] >= 0)
-        block[rows, own[start + rows]] = -np.inf
-        values, found = torch.from_numpy(block).topk(length, dim=1)
-        indices.append(found.masked_fill(values.isinf(), -1).numpy())
-        similarities.append(values.numpy())
-        start += len(block)
-    return Hits(np.concatenate(indices), np.concatenate(similarities))
+    return most_similar(torch.from_numpy(query.vectors), torch.from_numpy(gallery.vectors), length=length, own=own)
 
 
 def choose_threshold(query: Features, gallery: Features, threshold: float | None) -> Suggestion:
@@ -153,9 +131,9 @@ def choose_threshold(query: Features, gallery: Features, threshold: float | None
     if threshold is not None:
         return Suggestion(threshold, 0.0)
     nearest = find_hits(query, gallery, NEAREST)
-    if not np.isfinite(nearest.similarity).any():
+    if not np.isfinite(nearest.similarities).any():
         raise UserError("the gallery holds nothing but the query itself; name a gallery with other pictures")
-    found = suggest_threshold(nearest.similarity)
+    found = suggest_threshold(nearest.similarities)
     if not found.has_gap:
         _log.warning(
             "the similarities show no gap between matches and strangers: the threshold %.3f only parts the more "
@@ -167,12 +145,12 @@ def choose_threshold(query: Features, gallery: Features, threshold: float | None
 
 def write_hits(query: Features, gallery: Features, hits: Hits, threshold: float, path: Path) -> None:
     """Write one row a hit: ``query``, ``rank``, ``gallery``, ``similarity``, ``above_threshold``."""
-    rows, ranks = np.nonzero(hits.gallery >= 0)
-    similarity = hits.similarity[rows, ranks]
+    rows, ranks = np.nonzero(hits.indices >= 0)
+    similarity = hits.similarities[rows, ranks]
     columns = {
         "query": [query.image_ids[row] for row in rows],
         "rank": pa.array(ranks + 1, pa.int32()),
-        "gallery": [gallery.image_ids[hits.gallery[row, rank]] for row, rank in zip(rows, ranks, strict=True)],
+        "gallery": [gallery.image_ids[hits.indices[row, rank]] for row, rank in zip(rows, ranks, strict=True)],
         "similarity": similarity,
         "above_threshold": similarity >= threshold,
     }
@@ -185,7 +163,7 @@ def draw_hits(query: Features, gallery: Features, hits: Hits, threshold: float, 
     """Draw the first queries with their lists; False, with a message, when the pictures are no longer there."""
     height, width = query.info["image_size"]
     rows = range(min(num_shown, len(query.image_ids)))
-    lists = [hits.gallery[row][hits.gallery[row] >= 0] for row in rows]
+    lists = [hits.indices[row][hits.indices[row] >= 0] for row in rows]
     query_paths, gallery_paths = query.paths(), gallery.paths()
     wanted = [query_paths[row] for row in rows] + [gallery_paths[i] for one in lists for i in one]
     if missing := [file for file in wanted if not file.is_file()]:
@@ -194,7 +172,7 @@ def draw_hits(query: Features, gallery: Features, hits: Hits, threshold: float, 
     sheet = draw_search(
         load_images([query_paths[row] for row in rows], (height, width)),
         [load_images([gallery_paths[i] for i in one], (height, width)) for one in lists],
-        [hits.similarity[row][hits.gallery[row] >= 0] for row in rows],
+        [hits.similarities[row][hits.indices[row] >= 0] for row in rows],
         threshold,
         [query.image_ids[row] for row in rows],
     )
@@ -207,12 +185,12 @@ def show_hits(query: Features, gallery: Features, hits: Hits, threshold: float, 
     table = Table(title=f"Most similar pictures; likely the same person from {threshold:.3f} on", title_justify="left")
     for heading in ("query", "rank", "gallery", "cosine", ""):
         table.add_column(heading, justify="right" if heading in ("rank", "cosine") else "left", overflow="fold")
-    rows, ranks = np.nonzero(hits.gallery >= 0)
+    rows, ranks = np.nonzero(hits.indices >= 0)
     for row, rank in list(zip(rows, ranks, strict=True))[:_MOST_ROWS]:
-        value = hits.similarity[row, rank]
+        value = hits.similarities[row, rank]
         name = query.image_ids[row] if rank == 0 else ""
         word = "match?" if value >= threshold else ""
-        table.add_row(name, str(rank + 1), gallery.image_ids[hits.gallery[row, rank]], f"{value:.3f}", word)
+        table.add_row(name, str(rank + 1), gallery.image_ids[hits.indices[row, rank]], f"{value:.3f}", word)
     console.print(table)
     if len(rows) > _MOST_ROWS:
         console.print(f"... and {len(rows) - _MOST_ROWS} more rows in the file")

@@ -10,9 +10,8 @@ from infra.tracking.mlflow import mlflow_client
 from infra.tracking.pipelines import PipelineRun, choose_pipelines, list_pipelines
 from infra.tracking.store import FinishedRun, RunStore, check_store, tracking_uri
 from reid_core.errors import UserError
-from reid_core.models.weights import read_header
+from reid_core.models.weights import IDENTITY_FILE, find_identity, read_header
 
-_FILE = "identity.safetensors"
 _STAGES = ("joint", "identity")  # that hold an encoder, the better one first
 _SHORTEST_ID = 6
 
@@ -46,7 +45,7 @@ def find_encoder(run: str | None, home: Home) -> TrainedEncoder:
         The encoder; the file's header was read.
     """
     if run is not None and (path := Path(run).expanduser()).exists():
-        return _checked(_in_folder(path) if path.is_dir() else path, str(path))
+        return _checked(find_identity(path) if path.is_dir() else path, str(path))
     if run is not None and ("/" in run or run.endswith(".safetensors")):
         raise UserError(f"--run names {run}, which does not exist; give a run id, a run folder or a .safetensors file")
     uri = tracking_uri(home)
@@ -55,7 +54,7 @@ def find_encoder(run: str | None, home: Home) -> TrainedEncoder:
     if not store.exists():
         raise UserError(f"there are no runs in {home.root}; train with genvar pipeline, or name --home or --run")
     found, title = _newest(uri, home) if run is None else _named(uri, run)
-    return _checked(_in_folder(store.artifacts_dir(found)), title)
+    return _checked(find_identity(store.artifacts_dir(found)), title)
 
 
 def _newest(uri: str, home: Home) -> tuple[FinishedRun, str]:
@@ -97,17 +96,10 @@ def _title(pipeline: PipelineRun, stage: str) -> str:
     return f"{stage} run {pipeline.stages[stage].run_id[:8]} of {pipeline.title}"
 
 
-def _in_folder(folder: Path) -> Path:
-    for path in (folder / _FILE, folder / "artifacts" / _FILE):
-        if path.is_file():
-            return path
-    raise UserError(f"{folder} holds no {_FILE}; name the folder of a joint or identity run, or the file itself")
-
-
 def _checked(weights: Path, title: str) -> TrainedEncoder:
     header = read_header(weights)
     if header.get("kind") != "identity":
-        raise UserError(f"{weights} holds a {header.get('kind')} network, wanted an identity encoder ({_FILE})")
+        raise UserError(f"{weights} holds a {header.get('kind')} network, wanted an identity encoder ({IDENTITY_FILE})")
     height, width = header["image_size"]
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
     return TrainedEncoder(weights.absolute(), title, (int(height), int(width)), digest)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-FLOORS = ("reid_core", "infra", "stages", "pipeline")  # from the ground up
+FLOORS = ("reid_core", "infra", "stages", "pipeline", "genvar")  # from the ground up; the last is the way in
 MODULES = sorted(path for floor in FLOORS for path in (ROOT / floor).rglob("*.py"))
 
 ALLOWED = {
@@ -16,7 +16,9 @@ ALLOWED = {
     "infra": {"infra", "reid_core"},
     "stages": {"stages", "infra", "reid_core"},
     "pipeline": {"pipeline", "stages", "infra", "reid_core"},
+    "genvar": {"genvar", "reid_core"},
 }
+ENTRANCE = ROOT / "genvar" / "__init__.py"
 # The science runs without any of these: on the machine of somebody who only wants the losses.
 NOT_IN_REID_CORE = {"ray", "mlflow", "pydantic", "typer", "rich", "jinja2"}
 INFRA_SEEN_BY_STAGES = {"infra.compute.protocol", "infra.tracking.protocol"}
@@ -92,7 +94,7 @@ def does_something(path: Path) -> bool:
 
 def test_packages_are_not_entrances() -> None:
     full = [name_of(path) for path in MODULES if path.name == "__init__.py" and not is_empty(path)]
-    assert not full, f"these hold code: {full}"
+    assert full == [name_of(ENTRANCE)], f"these hold code: {full}"
 
 
 def test_no_module_is_called_by_what_it_is_not() -> None:

@@ -35,9 +35,9 @@ def embed(
     with guarded(debug=debug):
         from infra.home import find_home
         from pipeline.command import Options, open_compute
-        from pipeline.embed_pictures import check_output, embed_pictures, find_pictures
+        from pipeline.embed_pictures import check_output, embed_pictures
         from pipeline.trained_encoder import find_encoder
-        from reid_core.evaluation.embed import write_features
+        from reid_core.evaluation.embed import find_pictures, write_features
 
         check_output(out, ".parquet")
         find_pictures(folder)

@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from reid_core.data.datasets.base import SUFFIXES
 from reid_core.data.images import as_float, load_images
 from reid_core.data.transfer import prefetch
 from reid_core.errors import UserError
@@ -50,7 +51,7 @@ def embed(
     assert len(images), "no image to embed"
     starts = range(0, len(images), batch_size)
     batches = (images[i : i + batch_size] for i in starts)
-    return _embed_batches(encoder, batches, device, flip=flip, mixed_precision=mixed_precision)
+    return embed_batches(encoder, batches, device, flip=flip, mixed_precision=mixed_precision)
 
 
 def embed_files(
@@ -83,12 +84,18 @@ def embed_files(
     starts = range(0, len(paths), batch_size)
     batches = (load_images(paths[i : i + batch_size], size, num_threads=num_threads) for i in starts)
     ahead = prefetch(batches) if num_threads > 1 else batches
-    return _embed_batches(encoder, ahead, device, flip=flip, mixed_precision=mixed_precision)
+    return embed_batches(encoder, ahead, device, flip=flip, mixed_precision=mixed_precision)
 
 
-def _embed_batches(
-    encoder: nn.Module, batches: Iterable[Tensor], device: torch.device | str, *, flip: bool, mixed_precision: bool
+def embed_batches(
+    encoder: nn.Module,
+    batches: Iterable[Tensor],
+    device: torch.device | str,
+    *,
+    flip: bool = False,
+    mixed_precision: bool = False,
 ) -> Tensor:
+    """Embed batch after batch of RGB bytes, (B, 3, H, W) each; other arguments and the result as for ``embed``."""
     on_gpu = torch.device(device).type == "cuda"
     lower = torch.autocast("cuda", dtype=torch.float16, enabled=mixed_precision and on_gpu)
     with _evaluating(encoder), torch.no_grad(), lower:
@@ -101,6 +108,26 @@ def _forward(encoder: nn.Module, images: Tensor, device: torch.device | str, *, 
     if flip:
         embedding = embedding + encoder(floats.flip(-1)).embedding.float()
     return F.normalize(embedding, dim=1).cpu()
+
+
+def find_pictures(source: Path) -> tuple[Path, list[str]]:
+    """List pictures.
+
+    Args:
+        source: A picture, or a folder that holds pictures at any depth.
+
+    Returns:
+        A folder, and the names of the pictures relative to it, sorted; hidden files and folders are left out.
+    """
+    if source.is_file():
+        return source.parent, [source.name]
+    if not source.is_dir():
+        raise UserError(f"{source} does not exist; name a picture or a folder of pictures")
+    relative = (path.relative_to(source) for path in sorted(source.rglob("*")) if path.suffix.lower() in SUFFIXES)
+    names = [str(path) for path in relative if not any(part.startswith(".") for part in path.parts)]
+    if not names:
+        raise UserError(f"{source} holds no pictures ({', '.join(sorted(SUFFIXES))}); name the folder that does")
+    return source, names
 
 
 @contextmanager

@@ -126,6 +126,38 @@ def cosine_blocks(query: Tensor, gallery: Tensor) -> Iterator[np.ndarray]:
         yield torch.mm(rows, gallery.T, out=buffer[: len(rows)]).numpy()
 
 
+class Hits(NamedTuple):
+    """The most similar gallery images of every query, by falling similarity.
+
+    Attributes:
+        indices: Positions in the gallery, (Q, K) int64; -1 past the end.
+        similarities: Cosine similarities, (Q, K) float32; -inf past the end.
+    """
+
+    indices: np.ndarray
+    similarities: np.ndarray
+
+
+def most_similar(query: Tensor, gallery: Tensor, *, length: int, own: np.ndarray | None = None) -> Hits:
+    """Return the gallery images that are most similar to each query.
+
+    Args:
+        query: L2-normalised features, (Q, D).
+        gallery: L2-normalised features, (G, D).
+        length: K; shortened to G.
+        own: Position in the gallery of each query itself, which is left out, (Q,); -1 where it is not there.
+    """
+    hits, start = [], 0
+    for block in cosine_blocks(query, gallery):
+        if own is not None:
+            rows = np.flatnonzero(own[start : start + len(block)] >= 0)
+            block[rows, own[start + rows]] = -np.inf
+        values, indices = torch.from_numpy(block).topk(min(length, len(gallery)), dim=1)
+        hits.append((indices.masked_fill(values.isinf(), -1).numpy(), values.numpy()))
+        start += len(block)
+    return Hits(*(np.concatenate(blocks) for blocks in zip(*hits, strict=True)))
+
+
 def measure(blocks: Iterable[np.ndarray], query: Side, gallery: Side, *, ranks: Sequence[int] = RANKS) -> Ranking:
     """Measure a ranking given by any similarities.
 

@@ -21,6 +21,7 @@ from reid_core.models.efficientnet import packaged_imagenet_state
 from reid_core.models.generator import Generator
 from reid_core.models.identity import LITE, IdentityEncoder
 
+IDENTITY_FILE = "identity.safetensors"  # the encoder among the results of a stage
 _HEADER = "genvar"
 # The peers wrap a ResNet as Sequential(conv1, bn1, [relu,] maxpool, layer1..layer4).
 _SEQUENTIALS = (
@@ -80,6 +81,16 @@ def read_header(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} does not hold weights that genvar wrote ({error}); train the stage again") from error
     assert isinstance(header, dict)
     return header
+
+
+def find_identity(folder: Path) -> Path:
+    """Return the weights of the encoder in the folder of a run or of its artifacts."""
+    for path in (folder / IDENTITY_FILE, folder / "artifacts" / IDENTITY_FILE):
+        if path.is_file():
+            return path
+    raise UserError(
+        f"{folder} holds no {IDENTITY_FILE}; name the folder of a joint or identity run, or the file itself"
+    )
 
 
 def load_identity(path: Path) -> IdentityEncoder:

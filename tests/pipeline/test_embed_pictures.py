@@ -7,9 +7,10 @@ import pytest
 
 from infra.compute.local import LocalCompute
 from infra.home import Home
-from pipeline.embed_pictures import check_output, embed_pictures, find_pictures
+from pipeline.embed_pictures import check_output, embed_pictures
 from pipeline.trained_encoder import TrainedEncoder, find_encoder
 from reid_core.errors import UserError
+from reid_core.evaluation.embed import find_pictures
 from tests.pipeline.encoders import write_encoder
 from tests.stages.pictures import write_crops
 

@@ -52,9 +52,9 @@ def _run(search: Search, run: str | None, find: Callable[[str | None], TrainedEn
 def test_hits_by_hand(tmp_path: Path) -> None:
     gallery = _features(tmp_path / "gallery", 50, 0, 20)
     hits = find_hits(_features(tmp_path / "query", 5, 60), gallery, 2)
-    assert hits.gallery.tolist() == [[1, 2], [0, 2]]
-    np.testing.assert_allclose(hits.similarity, np.cos(np.deg2rad([[5, 15], [10, 40]])), atol=1e-6)
-    assert find_hits(gallery, gallery, 9).gallery.tolist() == [[2, 1, -1], [2, 0, -1], [1, 0, -1]], "never itself"
+    assert hits.indices.tolist() == [[1, 2], [0, 2]]
+    np.testing.assert_allclose(hits.similarities, np.cos(np.deg2rad([[5, 15], [10, 40]])), atol=1e-6)
+    assert find_hits(gallery, gallery, 9).indices.tolist() == [[2, 1, -1], [2, 0, -1], [1, 0, -1]], "never itself"
 
 
 def test_people_are_found(tmp_path: Path, find: Callable[[str | None], TrainedEncoder]) -> None:
