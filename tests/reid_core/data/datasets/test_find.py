@@ -2,8 +2,15 @@ from pathlib import Path
 
 import pytest
 
-from reid_core.data.datasets.base import Counts, count_splits
-from reid_core.data.datasets.find import DATASETS, canonical_name, describe_names, find_dataset, spec_of
+from reid_core.data.datasets.base import Counts, DatasetSpec, Layout, count_splits
+from reid_core.data.datasets.find import (
+    DATASETS,
+    canonical_name,
+    describe_names,
+    find_dataset,
+    locate_dataset,
+    spec_of,
+)
 from reid_core.errors import UserError
 from tests.reid_core.data.datasets.test_msmt17 import make_msmt17
 
@@ -233,11 +240,31 @@ def test_people_numbered_from_0_in_the_lists_of_msmt17(tmp_path: Path, monkeypat
     assert (gallery.people, gallery.distractors) == (3, 0)
 
 
-def test_every_data_set_is_described() -> None:
-    assert describe_names() == "synthetic, market1501, dukemtmc-reid, msmt17, personx or folder"
+def test_every_name_means_one_data_set() -> None:
     names = [name for spec in DATASETS for name in (spec.name, *spec.aliases)]
     assert len(set(names)) == len(names)
+    assert all(canonical_name(name) == spec.name for spec in DATASETS for name in (spec.name, *spec.aliases))
     assert all(canonical_name(spec.title) == spec.name for spec in DATASETS if spec.read is None)
+    assert describe_names().startswith("synthetic, market1501, ")
+    assert describe_names(synthetic=False).startswith("market1501, ")
+
+
+_LAYOUTS = [(spec, layout) for spec in DATASETS if spec.read is None for layout in spec.layouts]
+
+
+@pytest.mark.parametrize(("spec", "layout"), _LAYOUTS, ids=[f"{s.name}: {layout.name}" for s, layout in _LAYOUTS])
+def test_every_layout_of_every_data_set_is_read(tmp_path: Path, spec: DatasetSpec, layout: Layout) -> None:
+    root = tmp_path / spec.title
+    for part, folder in layout.folders.items():
+        path = root / folder / (layout.example.rsplit(maxsplit=1)[0] if layout.lists else layout.example)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        if layout.lists:
+            (root / layout.lists[part]).write_text(layout.example + "\n")
+    dataset = locate_dataset(spec.name, tmp_path)
+    assert (dataset.name, dataset.layout, dataset.root) == (spec.name, layout.name, root)
+    assert {record.split for record in dataset.records} == {"train", "query", "gallery"}
+    assert all(record.person_id is not None and record.camera_id is not None for record in dataset.records)
 
 
 def test_names_are_forgiving_and_errors_name_the_nearest() -> None:
