@@ -23,11 +23,10 @@ from infra.compute.local_shards import map_in_processes
 from reid_core.data.datasets.base import SUFFIXES
 from reid_core.data.synthetic.settings import SyntheticSettings
 from reid_core.data.synthetic.write import finish, plan_shards, render_shard
-from reid_core.mesh.cache import open_mesh_cache
+from reid_core.mesh.cache import CacheInfo, open_mesh_cache
 from reid_core.mesh.estimate import estimate_bodies
 from reid_core.mesh.extract import MeshShard, extract_shard
 from reid_core.mesh.observe import observe, open_photograph
-from reid_core.mesh.shard import PartInfo
 from reid_core.mesh.sources import EstimateSource, render_bodies
 from stages.mesh import choose_topology
 
@@ -146,7 +145,7 @@ def measure_workers(shards: Sequence[MeshShard], workers: int) -> tuple[float, f
 
 
 def plan(paths: Sequence[Path], folder: Path, size: tuple[int, int], topology: str) -> list[MeshShard]:
-    info = PartInfo("benchmark", "benchmark", "estimate", topology, *size)
+    info = CacheInfo("benchmark", "benchmark", "estimate", topology, *size)
     return [
         MeshShard(
             path=folder / f"part-{start // SHARD:05d}.parquet",

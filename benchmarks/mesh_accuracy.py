@@ -25,8 +25,7 @@ from torch import Tensor
 
 from reid_core.data.synthetic.settings import SyntheticSettings
 from reid_core.data.synthetic.write import finish, plan_shards, render_shard
-from reid_core.mesh.bodies import Bodies
-from reid_core.mesh.body import PHENOTYPES, POSED_BONES, euler_matrices, load_body
+from reid_core.mesh.body import PHENOTYPES, POSED_BONES, Bodies, euler_matrices, load_body
 from reid_core.mesh.estimate import estimate_bodies, gather
 from reid_core.mesh.fit import fit_bodies
 from reid_core.mesh.landmarks import Picture

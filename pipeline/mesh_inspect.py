@@ -12,7 +12,7 @@ from rich.table import Table
 from infra.tracking.store import COMPLETION_MARKER
 from reid_core.data.manifest import Manifest, manifest_digest, read_manifest, unlabelled
 from reid_core.errors import UserError
-from reid_core.mesh.bodies import STATUSES
+from reid_core.mesh.body import STATUSES
 from reid_core.mesh.cache import MeshCache, open_mesh_cache
 from reid_core.mesh.sheet import contact_sheet, save_sheet
 

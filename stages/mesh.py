@@ -21,12 +21,11 @@ from infra.compute.protocol import Compute
 from infra.tracking.protocol import Tracker
 from reid_core.data.manifest import UnlabelledImages, content_digests, manifest_digest, read_manifest, unlabelled
 from reid_core.errors import UserError
-from reid_core.mesh.bodies import STATUSES
-from reid_core.mesh.cache import MeshCache, open_mesh_cache
+from reid_core.mesh.body import STATUSES
+from reid_core.mesh.cache import VERSION, CacheInfo, MeshCache, open_mesh_cache
 from reid_core.mesh.extract import MeshShard, extract_shard
 from reid_core.mesh.guidance import ANGLES
-from reid_core.mesh.rendered_maps import MISSING_SHOWN, GivenMaps, find_maps
-from reid_core.mesh.shard import VERSION, PartInfo
+from reid_core.mesh.rendered_maps import MISSING_SHOWN, RenderedMapsSource, find_maps
 from reid_core.mesh.sheet import NAME, contact_sheet, save_sheet
 from reid_core.mesh.smpl_model import check_smpl_model
 from reid_core.mesh.smpl_source import SmplSource, read_smpl_table
@@ -141,7 +140,7 @@ def plan_source(config: MeshSourceConfig, images: UnlabelledImages, data_dir: Pa
         )
 
         def given(paths: Sequence[Path]) -> Source:
-            return GivenMaps({path: maps[path] for path in paths if path in maps})
+            return RenderedMapsSource({path: maps[path] for path in paths if path in maps})
 
         return Plan(name, given, digest, False, _some(note))
     return Plan(name, lambda _: NoSource(), digest, draws=False)
@@ -204,7 +203,7 @@ def run(config: MeshConfig, inputs: Mapping[str, Path], out_dir: Path, compute: 
     device = "cuda" if compute.num_gpus else "cpu"
     topology = config.topology if config.topology != "auto" else choose_topology(height, device)
     plan = plan_source(config, images, inputs["data"], topology, device)
-    info = PartInfo(plan.digest, manifest_digest(manifest), plan.name, topology if plan.draws else "", height, width)
+    info = CacheInfo(plan.digest, manifest_digest(manifest), plan.name, topology if plan.draws else "", height, width)
 
     # Shards are made in the scratch folder, where a rerun finds the whole ones.
     shards = _shards(config, images, plan, info, out_dir.parent / "scratch" / "mesh_cache")
@@ -260,7 +259,7 @@ def choose_topology(height: int, device: str) -> str:
     return "notoes_collapse3pc" if height <= 64 else "notoes_collapse5pc" if height <= 128 else "notoes_collapse10pc"
 
 
-def _shards(config: MeshConfig, images: UnlabelledImages, plan: Plan, info: PartInfo, folder: Path) -> list[MeshShard]:
+def _shards(config: MeshConfig, images: UnlabelledImages, plan: Plan, info: CacheInfo, folder: Path) -> list[MeshShard]:
     step, run = config.images_per_shard, uuid.uuid4().hex
     return [
         MeshShard(

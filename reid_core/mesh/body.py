@@ -1,12 +1,10 @@
-"""A safe place for what Anny computes on its first use.
+"""Bodies: the parametric model (shape and angles to vertices), and what is known of the bodies in a few images.
 
-Anny parses its assets for most of a minute and keeps the result in a folder of files that it writes in place. Two
-workers that start together, or a process killed meanwhile, would leave a broken file that every later run trips over.
-Here one process builds while the others wait, and what a killed one left behind is thrown away.
+The only module that knows Anny, the body model. Anny parses its assets for most of a minute on its first use and keeps
+the result in a folder of files that it writes in place; ``build_once`` makes that safe.
 
-The parametric body (Anny): phenotype and joint angles to vertices. The only module that knows Anny.
-
-Letters: B bodies, V vertices, F faces. The body stands on z up, faces -y and has its left side at +x; metres.
+Letters: B bodies, V vertices, F faces, N images, H x W pixels of the guidance maps. A body stands on z up, faces -y and
+has its left side at +x; metres.
 """
 
 import fcntl
@@ -24,68 +22,11 @@ import torch
 from torch import Tensor
 
 from reid_core.errors import UserError
+from reid_core.mesh.camera import Cameras
 
 _LOG = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-
-def default_folder(version: str) -> Path:
-    """Folder of this user's cache for one version of Anny."""
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "genvar" / f"anny-{version}"
-
-
-def build_once(folder: Path, name: str, build: Callable[[], T]) -> T:
-    """Call ``build``, alone if it is the first successful call under this name on this machine.
-
-    Args:
-        folder: What ``build`` reads and fills.
-        name: Of the thing to build.
-        build: Quick when ``folder`` holds its files, else slow and writing.
-
-    Returns:
-        What ``build`` returns.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"{folder} should keep what the body model computes on its first use, but cannot be made ({error}); "
-            "set XDG_CACHE_HOME to a folder that can be written"
-        ) from error
-    ready, building = folder / f"{name}.ready", folder / "building"
-    with _locked(folder, fcntl.LOCK_SH):
-        if ready.exists():
-            return build()
-    with _locked(folder, fcntl.LOCK_EX):
-        if building.exists():  # its process was killed: any file may be half written
-            _empty(folder)
-        if ready.exists():
-            return build()
-        _LOG.info("building the body model %s for the first time on this machine: up to a minute", name)
-        building.touch()
-        result = build()
-        ready.touch()
-        building.unlink()
-        return result
-
-
-@contextmanager
-def _locked(folder: Path, kind: int) -> Iterator[None]:
-    """Hold the folder's lock; the system releases it when a process dies."""
-    with folder.with_suffix(folder.suffix + ".lock").open("a") as file:
-        fcntl.flock(file, kind)
-        yield
-
-
-def _empty(folder: Path) -> None:
-    for path in folder.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
-
 
 PHENOTYPES = ("gender", "age", "muscle", "weight", "height", "proportions")
 POSED_BONES = (
@@ -102,6 +43,9 @@ POSED_BONES = (
 )
 # From coarse to fine; the rasteriser's cost on a CPU grows with the faces.
 TOPOLOGIES = ("notoes_collapse3pc", "notoes_collapse5pc", "notoes_collapse10pc", "anny")
+# ok: there is a mesh. no_person: nobody was found. low_confidence: somebody, too unsure to be turned. unreadable: no
+# picture. failed: the image ended its process twice. no_mesh: no source knows this image.
+STATUSES = ("ok", "no_person", "low_confidence", "unreadable", "failed", "no_mesh")
 
 
 class Reference(NamedTuple):
@@ -184,24 +128,12 @@ class Body:
         return Reference(moments, skin @ member, joints, heads[:, [labels.index(bone) for bone in bones]])
 
     def _parts(self) -> Tensor:
-        """Which part each bone of the model belongs to: that of its nearest posed ancestor."""
+        """Return the part of each bone of the model: that of its nearest posed ancestor, shape (bones,)."""
         parts: list[int] = []
         for label, parent in zip(self.model.bone_labels, self.model.bone_parents, strict=True):
             inherited = parts[parent] if parent >= 0 else 0
             parts.append(1 + POSED_BONES.index(label) if label in POSED_BONES else inherited)
         return torch.tensor(parts)
-
-
-def euler_matrices(angles_deg: Tensor) -> Tensor:
-    """Return Rx Ry Rz of angles about x, y and z in degrees: shape (..., 3) to (..., 3, 3)."""
-    sine, cosine = angles_deg.deg2rad().sin(), angles_deg.deg2rad().cos()
-    (sx, sy, sz), (cx, cy, cz) = sine.unbind(-1), cosine.unbind(-1)
-    rows = [
-        [cy * cz, -cy * sz, sy],
-        [cx * sz + sx * sy * cz, cx * cz - sx * sy * sz, -sx * cy],
-        [sx * sz - cx * sy * cz, sx * cz + cx * sy * sz, cx * cy],
-    ]
-    return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
 
 
 @lru_cache(maxsize=2)
@@ -222,3 +154,127 @@ def load_body(topology: str) -> Body:
     rest = model()["rest_vertices"][0]
     faces = model.get_triangular_faces().long()
     return Body(topology, faces, rest.detach(), model)
+
+
+def euler_matrices(angles_deg: Tensor) -> Tensor:
+    """Return Rx Ry Rz of angles about x, y and z in degrees: shape (..., 3) to (..., 3, 3)."""
+    sine, cosine = angles_deg.deg2rad().sin(), angles_deg.deg2rad().cos()
+    (sx, sy, sz), (cx, cy, cz) = sine.unbind(-1), cosine.unbind(-1)
+    rows = [
+        [cy * cz, -cy * sz, sy],
+        [cx * sz + sx * sy * cz, cx * cz - sx * sy * sz, -sx * cy],
+        [sx * sz - cx * sy * cz, sx * cz + cx * sy * sz, cx * cy],
+    ]
+    return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
+
+
+@dataclass(frozen=True)
+class Bodies:
+    """Bodies of N images. Rows whose status is not ``ok`` hold zeros.
+
+    Attributes:
+        status: One of ``STATUSES`` for each image, N of them.
+        confidence: From 0 to 1; 1 for the truth, shape (N,).
+        phenotypes: In the order of ``PHENOTYPES``, shape (N, 6).
+        angles_deg: Turns of ``POSED_BONES``, shape (N, 10, 3).
+        cameras: Fields of shape (N,).
+        masks: The person that was seen in the image, 0 or 255 (or soft between), at the size of the guidance maps,
+            uint8, shape (N, H, W); None where nobody looked.
+        mask_iou: Intersection over union of the rendered silhouette and the mask, nan where unknown, shape (N,).
+        reprojection: Mean distance of the projected joints from the landmarks that were seen, as a fraction of the
+            person's height, nan where unknown, shape (N,).
+    """
+
+    status: tuple[str, ...]
+    confidence: Tensor
+    phenotypes: Tensor
+    angles_deg: Tensor
+    cameras: Cameras
+    masks: Tensor | None
+    mask_iou: Tensor
+    reprojection: Tensor
+
+    def __len__(self) -> int:
+        return len(self.status)
+
+    @property
+    def found(self) -> Tensor:
+        """True where there is a mesh, shape (N,)."""
+        return torch.tensor([status == "ok" for status in self.status], dtype=torch.bool)
+
+
+def no_bodies(status: Sequence[str]) -> Bodies:
+    """Return N rows without a body, each with its reason."""
+    unknown = sorted(set(status) - set(STATUSES))
+    assert not unknown, unknown
+    count = len(status)
+    return Bodies(
+        status=tuple(status),
+        confidence=torch.zeros(count),
+        phenotypes=torch.zeros(count, len(PHENOTYPES)),
+        angles_deg=torch.zeros(count, len(POSED_BONES), 3),
+        cameras=Cameras(*(torch.zeros(count) for _ in Cameras._fields)),
+        masks=None,
+        mask_iou=torch.full((count,), float("nan")),
+        reprojection=torch.full((count,), float("nan")),
+    )
+
+
+def default_folder(version: str) -> Path:
+    """Return the folder of this user's cache for one version of Anny."""
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "genvar" / f"anny-{version}"
+
+
+def build_once(folder: Path, name: str, build: Callable[[], T]) -> T:
+    """Call ``build``, alone if it is the first successful call under this name on this machine.
+
+    Two workers that start together, or a process killed meanwhile, would leave a broken file that every later run trips
+    over. Here one process builds while the others wait, and the files of a killed one are thrown away.
+
+    Args:
+        folder: Read and filled by ``build``.
+        name: Of the thing to build.
+        build: Quick when ``folder`` holds its files, else slow and writing.
+
+    Returns:
+        The result of ``build``.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{folder} should keep what the body model computes on its first use, but cannot be made ({error}); "
+            "set XDG_CACHE_HOME to a folder that can be written"
+        ) from error
+    ready, building = folder / f"{name}.ready", folder / "building"
+    with _locked(folder, fcntl.LOCK_SH):
+        if ready.exists():
+            return build()
+    with _locked(folder, fcntl.LOCK_EX):
+        if building.exists():  # its process was killed: any file may be half written
+            _empty(folder)
+        if ready.exists():
+            return build()
+        _LOG.info("building the body model %s for the first time on this machine: up to a minute", name)
+        building.touch()
+        result = build()
+        ready.touch()
+        building.unlink()
+        return result
+
+
+@contextmanager
+def _locked(folder: Path, kind: int) -> Iterator[None]:
+    """Hold the folder's lock; the system releases it when a process dies."""
+    with folder.with_suffix(folder.suffix + ".lock").open("a") as file:
+        fcntl.flock(file, kind)
+        yield
+
+
+def _empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()

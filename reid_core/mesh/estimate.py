@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
-from reid_core.mesh.bodies import Bodies, no_bodies
-from reid_core.mesh.body import load_body
+from reid_core.mesh.body import Bodies, load_body, no_bodies
 from reid_core.mesh.camera import Cameras, project
 from reid_core.mesh.fit import Fit, Seen, fit_bodies, in_picture
 from reid_core.mesh.landmarks import MIRRORED, Array, Picture

@@ -1,4 +1,4 @@
-"""One shard of the mesh cache: image files in, a part on disk."""
+"""One shard of the mesh cache: image files in, a Parquet file out."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
-from reid_core.mesh.crash_guard import pass_over_killers
-from reid_core.mesh.shard import PartInfo, is_whole, write_part
+from reid_core.mesh.cache import CacheInfo, is_whole, write_shard
+from reid_core.mesh.crash_guard import call_guarded
 from reid_core.mesh.sources import Extracted, Source, put_back
 
 
@@ -17,11 +17,11 @@ class MeshShard:
     """A few images to extract; a unit of work that can be sent to another process.
 
     Attributes:
-        path: Part of the cache to write.
+        path: Shard of the cache to write.
         image_ids: B names.
         images: B files.
         source: Where the bodies come from.
-        info: What the part is made from.
+        info: Origin of the cache.
         run: Name of the command that does it.
     """
 
@@ -29,14 +29,14 @@ class MeshShard:
     image_ids: tuple[str, ...]
     images: tuple[Path, ...]
     source: Source
-    info: PartInfo
+    info: CacheInfo
     run: str
 
 
 def extract_shard(shard: MeshShard) -> bool:
-    """Write a part of the mesh cache, unless it is there already; returns whether it was.
+    """Write a shard of the mesh cache, unless it is there already; returns whether it was.
 
-    An image that ends the process is passed over on a later attempt (see ``suspects``) with the status ``failed``.
+    An image that ends the process is skipped on a later attempt (see ``crash_guard``), with the status ``failed``.
     """
     if is_whole(shard.path, shard.image_ids, shard.info.digest):
         return True
@@ -47,12 +47,12 @@ def extract_shard(shard: MeshShard) -> bool:
         return shard.source([files[name] for name in image_ids], size=size, num_threads=1)
 
     with _one_thread():
-        result, failed, note = pass_over_killers(
+        result, skipped, note = call_guarded(
             extract, shard.image_ids, shard.path.with_suffix(".note"), key=shard.info.digest, run=shard.run
         )
-    known = torch.tensor([name not in failed for name in shard.image_ids], dtype=torch.bool)
+    known = torch.tensor([name not in skipped for name in shard.image_ids], dtype=torch.bool)
     bodies, maps = put_back(result, known, "failed")
-    write_part(shard.path, shard.image_ids, bodies, maps, shard.info)
+    write_shard(shard.path, shard.image_ids, bodies, maps, shard.info)
     note.forget()
     return False
 

@@ -21,7 +21,7 @@ from PIL import Image
 from reid_core.data.datasets.base import SUFFIXES
 from reid_core.data.images import DAMAGE, decode
 from reid_core.errors import UserError
-from reid_core.mesh.bodies import Bodies, no_bodies
+from reid_core.mesh.body import Bodies, no_bodies
 from reid_core.mesh.guidance import ANGLES, BODY_MINIMUM
 from reid_core.mesh.sources import Extracted
 
@@ -107,7 +107,7 @@ def _match(folder: Path, images: Sequence[Path]) -> list[Path | None]:
 
 
 @dataclass(frozen=True)
-class GivenMaps:
+class RenderedMapsSource:
     """Knows the maps of images, and nothing of their bodies.
 
     Attributes:

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from reid_core.data.images import DAMAGE, FORMATS
 from reid_core.errors import UserError
-from reid_core.mesh.bodies import no_bodies
+from reid_core.mesh.body import no_bodies
 from reid_core.mesh.camera import Cameras, view
 from reid_core.mesh.guidance import ANGLES, guidance_maps
 from reid_core.mesh.rendered_maps import match_names

@@ -19,8 +19,7 @@ import torch
 from torch import Tensor
 
 from reid_core.errors import UserError
-from reid_core.mesh.bodies import Bodies, no_bodies
-from reid_core.mesh.body import PHENOTYPES, POSED_BONES, load_body
+from reid_core.mesh.body import PHENOTYPES, POSED_BONES, Bodies, load_body, no_bodies
 from reid_core.mesh.camera import Cameras
 from reid_core.mesh.guidance import ANGLES, guidance_maps
 from reid_core.mesh.observe import open_photograph

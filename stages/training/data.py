@@ -177,7 +177,7 @@ class GuidanceSource:
             Guidance in [-1, 1], shape (B, 1, H, W) each, on the images' device.
         """
         names = [self._ids[i] for i in index.tolist()]
-        unturned, others = self._cache.guidance(names, [0])[:, 0], self._cache.turned(names, angles.tolist())
+        unturned, others = self._cache.guidance(names, [[0, angle] for angle in angles.tolist()]).unbind(dim=1)
         has_mesh = send(self.has_mesh[index], images.device)
         still = guidance_for(images, send(unturned, images.device), has_mesh)
         turned = guidance_for(images, send(others, images.device), has_mesh)

@@ -12,8 +12,8 @@ from rich.console import Console
 from pipeline.mesh_inspect import inspect_cache
 from reid_core.data.manifest import SCHEMA, Manifest, manifest_digest, write_manifest
 from reid_core.errors import UserError
-from reid_core.mesh.bodies import no_bodies
-from reid_core.mesh.shard import write_part
+from reid_core.mesh.body import no_bodies
+from reid_core.mesh.cache import write_shard
 from tests.reid_core.mesh.some_bodies import INFO, some_bodies, some_maps
 
 NAMES = ("a", "b", "c")
@@ -49,7 +49,7 @@ def test_photographs_are_found_beside_the_results(tmp_path: Path) -> None:
     digest = write_data(tmp_path / "run1" / "artifacts")
     mesh = tmp_path / "run2" / "artifacts"
     bodies = some_bodies("ok", "low_confidence", "ok")
-    write_part(mesh / "mesh_cache" / "part-00000.parquet", NAMES, bodies, some_maps(), replace(INFO, manifest=digest))
+    write_shard(mesh / "mesh_cache" / "part-00000.parquet", NAMES, bodies, some_maps(), replace(INFO, manifest=digest))
     printed = inspected(mesh / "mesh_cache", tmp_path / "sheet.png")
     for words in (
         "estimate",
@@ -75,7 +75,7 @@ def test_photographs_are_found_beside_the_results(tmp_path: Path) -> None:
 
 def test_other_data_is_refused(tmp_path: Path) -> None:
     write_data(tmp_path / "data")
-    write_part(tmp_path / "part-00000.parquet", NAMES, some_bodies("ok", "ok", "ok"), some_maps(), INFO)
+    write_shard(tmp_path / "part-00000.parquet", NAMES, some_bodies("ok", "ok", "ok"), some_maps(), INFO)
     with pytest.raises(UserError, match="made for other images"):
         inspected(tmp_path, tmp_path / "sheet.png", tmp_path / "data")
     with pytest.raises(UserError, match="--out wants a picture file"):
@@ -83,6 +83,6 @@ def test_other_data_is_refused(tmp_path: Path) -> None:
 
 
 def test_nobody_found_is_said(tmp_path: Path) -> None:
-    write_part(tmp_path / "part-00000.parquet", NAMES, no_bodies(["no_person"] * 3), some_maps(), INFO)
+    write_shard(tmp_path / "part-00000.parquet", NAMES, no_bodies(["no_person"] * 3), some_maps(), INFO)
     assert "no image has a mesh" in inspected(tmp_path, tmp_path / "sheet.png")
     assert not (tmp_path / "sheet.png").exists()

@@ -11,7 +11,7 @@ from reid_core.data.manifest import UnlabelledImages
 from reid_core.errors import UserError
 from reid_core.mesh.cache import open_mesh_cache
 from reid_core.mesh.guidance import ANGLES
-from reid_core.mesh.rendered_maps import GivenMaps
+from reid_core.mesh.rendered_maps import RenderedMapsSource
 from reid_core.mesh.smpl_source import SmplSource
 from reid_core.mesh.sources import EstimateSource, TruthSource
 from stages.data import DataConfig
@@ -83,7 +83,7 @@ def test_maps_tell_which_images_lack_one(tmp_path: Path, images: UnlabelledImage
     plan = plan_source(MeshSourceConfig(source="images", maps_dir=folder), images, tmp_path, "t", "cpu")
     assert plan.notes == (f"1 of 3 images lack a map in {folder} (b.png).",)
     source = plan.source(images.paths)
-    assert isinstance(source, GivenMaps)
+    assert isinstance(source, RenderedMapsSource)
     assert set(source.files) == {images.paths[0], images.paths[2]}
 
 

@@ -3,13 +3,13 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from pipeline.cli import app
-from reid_core.mesh.shard import write_part
+from reid_core.mesh.cache import write_shard
 from tests.reid_core.mesh.some_bodies import INFO, some_bodies, some_maps
 
 
 def test_a_cache_is_shown(tmp_path: Path) -> None:
     bodies = some_bodies("ok", "no_person", "ok")
-    write_part(tmp_path / "mesh_cache" / "part-00000.parquet", ["a", "b", "c"], bodies, some_maps(), INFO)
+    write_shard(tmp_path / "mesh_cache" / "part-00000.parquet", ["a", "b", "c"], bodies, some_maps(), INFO)
     sheet = tmp_path / "sheet.png"
     done = CliRunner().invoke(app, ["mesh", "inspect", str(tmp_path), "--out", str(sheet)])
     assert done.exit_code == 0, done.output

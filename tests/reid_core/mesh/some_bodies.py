@@ -2,11 +2,11 @@
 
 import torch
 
-from reid_core.mesh.bodies import Bodies
+from reid_core.mesh.body import Bodies
+from reid_core.mesh.cache import CacheInfo
 from reid_core.mesh.camera import Cameras
-from reid_core.mesh.shard import PartInfo
 
-INFO = PartInfo(digest="d", manifest="m", source="estimate", topology="notoes_collapse3pc", height=6, width=4)
+INFO = CacheInfo(digest="d", manifest="m", source="estimate", topology="notoes_collapse3pc", height=6, width=4)
 
 
 def some_bodies(*status: str, seed: int = 0) -> Bodies:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from reid_core.mesh.bodies import STATUSES, no_bodies
+from reid_core.mesh.body import STATUSES, no_bodies
 
 
 def test_rows_without_a_body_say_why() -> None:

@@ -4,9 +4,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from reid_core.mesh.bodies import no_bodies
-from reid_core.mesh.cache import open_mesh_cache
-from reid_core.mesh.shard import write_part
+from reid_core.mesh.body import no_bodies
+from reid_core.mesh.cache import open_mesh_cache, write_shard
 from reid_core.mesh.sheet import GAP, contact_sheet, save_sheet
 from tests.reid_core.mesh.some_bodies import INFO, some_bodies, some_maps
 
@@ -15,7 +14,7 @@ ROW, CELL = 6 * FACTOR + 2 * GAP, 4 * FACTOR + 2 * GAP
 
 
 def test_rows_show_images_with_a_mesh_and_grey_where_the_file_is_gone(tmp_path: Path) -> None:
-    write_part(
+    write_shard(
         tmp_path / "part-00000.parquet", ["a", "b", "c"], some_bodies("ok", "no_person", "ok"), some_maps(), INFO
     )
     Image.new("RGB", (4, 6), (10, 20, 30)).save(tmp_path / "a.png")
@@ -32,12 +31,12 @@ def test_rows_show_images_with_a_mesh_and_grey_where_the_file_is_gone(tmp_path: 
 
 def test_no_masks_no_column_and_no_more_rows_than_asked(tmp_path: Path) -> None:
     bodies = replace(some_bodies("ok", "ok", "ok"), masks=None)
-    write_part(tmp_path / "part-00000.parquet", ["a", "b", "c"], bodies, some_maps(), INFO)
+    write_shard(tmp_path / "part-00000.parquet", ["a", "b", "c"], bodies, some_maps(), INFO)
     sheet = contact_sheet(open_mesh_cache(tmp_path), {}, count=2)
     assert sheet is not None
     assert sheet.shape == (3, 2 * ROW, 9 * CELL)
 
 
 def test_no_mesh_no_sheet(tmp_path: Path) -> None:
-    write_part(tmp_path / "part-00000.parquet", ["a", "b", "c"], no_bodies(["no_person"] * 3), some_maps(), INFO)
+    write_shard(tmp_path / "part-00000.parquet", ["a", "b", "c"], no_bodies(["no_person"] * 3), some_maps(), INFO)
     assert contact_sheet(open_mesh_cache(tmp_path), {}, count=2) is None

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from reid_core.mesh.bodies import Bodies
+from reid_core.mesh.body import Bodies
 from reid_core.mesh.camera import Cameras
 from reid_core.mesh.estimate import LEAST_CONFIDENCE, estimate_bodies
 from reid_core.mesh.landmarks import Picture

@@ -9,13 +9,12 @@ from infra.compute.local import LocalCompute
 from infra.compute.ray import RayCompute
 from reid_core.data.synthetic.settings import SyntheticSettings
 from reid_core.data.synthetic.write import finish, plan_shards, render_shard
-from reid_core.mesh.cache import open_mesh_cache
+from reid_core.mesh.cache import CacheInfo, open_mesh_cache
 from reid_core.mesh.extract import MeshShard, extract_shard
-from reid_core.mesh.shard import PartInfo
 from reid_core.mesh.sources import Extracted, NoSource, Source, TruthSource, without_bodies
-from tests.reid_core.mesh.deadly import Deadly
+from tests.reid_core.mesh.crashing_source import CrashingSource
 
-INFO = PartInfo("d", "m", "truth", "notoes_collapse3pc", 32, 16)
+INFO = CacheInfo("d", "m", "truth", "notoes_collapse3pc", 32, 16)
 
 
 def shard_of(images: Sequence[Path], out_dir: Path, source: Source, digest: str = "d", part: int = 0) -> MeshShard:
@@ -66,13 +65,13 @@ def test_threads_are_as_before(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("executor", ["local", pytest.param("ray", marks=pytest.mark.slow)])
-def test_an_image_that_kills_its_worker_twice_is_passed_over(
+def test_an_image_that_ends_its_worker_twice_is_skipped(
     executor: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    names = (("a", "killer", "b"), ("c", "d", "e"))
+    names = (("a", "crash", "b"), ("c", "d", "e"))
     shards = [
-        shard_of([tmp_path / f"{name}.jpg" for name in row], tmp_path / "cache", Deadly(), part=part)
+        shard_of([tmp_path / f"{name}.jpg" for name in row], tmp_path / "cache", CrashingSource(), part=part)
         for part, row in enumerate(names)
     ]
     compute: LocalCompute | RayCompute = LocalCompute(num_cpus=2) if executor == "local" else RayCompute(num_cpus=2)

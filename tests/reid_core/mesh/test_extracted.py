@@ -1,6 +1,6 @@
 import torch
 
-from reid_core.mesh.bodies import no_bodies
+from reid_core.mesh.body import no_bodies
 from reid_core.mesh.sources import Extracted, put_back, render_bodies, without_bodies
 from tests.reid_core.mesh.some_bodies import some_bodies, some_maps
 

@@ -8,7 +8,7 @@ import torch
 from reid_core.data.synthetic.settings import SyntheticSettings
 from reid_core.data.synthetic.write import finish, plan_shards, render_shard
 from reid_core.errors import UserError
-from reid_core.mesh.bodies import Bodies
+from reid_core.mesh.body import Bodies
 from reid_core.mesh.sources import COLUMNS, read_truth
 
 

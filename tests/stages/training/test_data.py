@@ -8,9 +8,8 @@ from reid_core.data.images import load_images
 from reid_core.data.manifest import read_manifest, write_manifest
 from reid_core.errors import UserError
 from reid_core.learning.generation import edge_guidance
-from reid_core.mesh.bodies import no_bodies
-from reid_core.mesh.cache import open_mesh_cache
-from reid_core.mesh.shard import write_part
+from reid_core.mesh.body import no_bodies
+from reid_core.mesh.cache import open_mesh_cache, write_shard
 from reid_core.models.weights import load_identity
 from stages.training.data import (
     ANGLES,
@@ -52,7 +51,7 @@ def test_images_whose_body_is_in_doubt_keep_their_edges(upstream: dict[str, Path
     names = images.view.image_ids[:2]
     info = open_mesh_cache(upstream["mesh"] / "mesh_cache").info
     statuses = no_bodies(["no_person", "low_confidence"])
-    write_part(tmp_path / "mesh_cache" / "part-00000.parquet", names, statuses, torch.zeros(2, 8, 64, 32).byte(), info)
+    write_shard(tmp_path / "mesh_cache" / "part-00000.parquet", names, statuses, torch.zeros(2, 8, 64, 32).byte(), info)
     guidance = GuidanceSource(tmp_path, names)
     assert not guidance.has_mesh.any()
     index = torch.tensor([0, 1])

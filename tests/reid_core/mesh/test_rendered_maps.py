@@ -7,7 +7,7 @@ from PIL import Image
 
 from reid_core.errors import UserError
 from reid_core.mesh.guidance import ANGLES, BODY_MINIMUM
-from reid_core.mesh.rendered_maps import GivenMaps, find_maps, read_map
+from reid_core.mesh.rendered_maps import RenderedMapsSource, find_maps, read_map
 
 
 def save(path: Path, pixels: np.ndarray) -> Path:
@@ -43,7 +43,7 @@ def test_maps_are_found_by_the_names_of_the_images(rendered: Path) -> None:
     assert list(maps) == images[:1]
     assert [path.parent.parent.name for path in maps[images[0]]][:2] == ["render", "render_45"]
 
-    bodies, pixels = GivenMaps(maps)(images, size=(16, 8), num_threads=1)
+    bodies, pixels = RenderedMapsSource(maps)(images, size=(16, 8), num_threads=1)
     assert bodies.status == ("ok", "no_mesh", "no_mesh")
     assert bodies.confidence.tolist() == [1, 0, 0]
     assert pixels.shape == (3, 8, 16, 8)
@@ -66,7 +66,7 @@ def test_a_broken_map_leaves_its_image_out(rendered: Path) -> None:
     image = Path("/data/a.jpg")
     maps = find_maps(rendered, [image])
     maps[image][3].write_bytes(b"no picture")
-    bodies, pixels = GivenMaps(maps)([image], size=(16, 8), num_threads=1)
+    bodies, pixels = RenderedMapsSource(maps)([image], size=(16, 8), num_threads=1)
     assert bodies.status == ("unreadable",)
     assert not pixels.any()
 

@@ -1,4 +1,4 @@
-"""Sources of bodies that end their process, for tests of what survives them."""
+"""A source of bodies that ends its process, for tests of what survives it."""
 
 import os
 import signal
@@ -10,10 +10,10 @@ from reid_core.mesh.sources import Extracted, without_bodies
 
 
 @dataclass(frozen=True)
-class Deadly:
-    """Finds nobody, and dies of the image that is called killer."""
+class CrashingSource:
+    """Finds nobody, and dies of the image that is called crash."""
 
     def __call__(self, images: Sequence[Path], *, size: tuple[int, int], num_threads: int) -> Extracted:
-        if any(image.stem == "killer" for image in images):
+        if any(image.stem == "crash" for image in images):
             os.kill(os.getpid(), signal.SIGKILL)
         return without_bodies(["no_person"] * len(images), size)
