@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from reid_core.errors import UserError
@@ -30,8 +31,6 @@ RENAMED: Mapping[str, str] = {
     "joint.num_workers": "joint.num_ranks",
     "joint.contrast.encoder_passes": "the encoder passes once over each kind of images; leave the key out",
 }
-
-Sections = dict[str, dict[str, Any]]
 
 
 def configure(
@@ -54,21 +53,36 @@ def configure(
     Returns:
         Stage name to configuration, all of them valid.
     """
-    sections = {stage.name: preset[stage.name].model_dump() if stage.name in preset else {} for stage in stages}
     classes = {stage.name: stage.config for stage in stages}
     keys = all_keys(classes)
-    _merge(sections, dict(file or {}), keys)
-    if seed is not None:
-        for stage in stages:
-            if "seed" in stage.config.model_fields:
-                sections[stage.name]["seed"] = seed
-    for key, value in overrides:
-        set_key(sections, key, value, keys)
-    configs = {name: _validated(name, classes[name], section, keys) for name, section in sections.items()}
+    sections: dict[str, Any] = {name: preset[name].model_dump() if name in preset else {} for name in classes}
+    seeds = {name: {"seed": seed} for name, config in classes.items() if "seed" in config.model_fields}
+    for layer in (file or {}, seeds if seed is not None else {}, *(_under(*pair) for pair in overrides)):
+        sections = _merged(sections, layer)
+    for name, section in sections.items():
+        if name not in classes:
+            raise unknown_key(_first_key(name, section), [*classes, *keys])
+    configs = {name: _validated(name, config, sections[name], keys) for name, config in classes.items()}
     for key, text in flat(configs).items():
         if len(text) > _MAX_VALUE_LENGTH:
             raise _too_long(key, len(text))
     return configs
+
+
+def _under(key: str, value: Any) -> dict[str, Any]:
+    """Return a value under a dotted key as a section of a file would hold it."""
+    for name in reversed(key.split(".")):
+        value = {name: value}
+    assert isinstance(value, dict)
+    return value
+
+
+def _merged(base: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for name, value in above.items():
+        is_group = isinstance(value, dict) and isinstance(base.get(name), dict)
+        merged[name] = _merged(base[name], value) if is_group else value
+    return merged
 
 
 def parse_override(text: str) -> tuple[str, Any]:
@@ -153,9 +167,10 @@ def neutral_keys(config: type[BaseModel], *, display: bool) -> frozenset[str]:
 
 def unknown_key(key: str, keys: Iterable[str]) -> UserError:
     """Return the error for a key that does not exist; it names the one of today, or the nearest one."""
-    if (new := RENAMED.get(key)) is not None:
-        is_key = " " not in new
-        return UserError(f'the key "{key}" is now {new}; rename it' if is_key else f'the key "{key}" is gone: {new}')
+    for old, new in RENAMED.items():
+        if f"{key}.".startswith(f"{old}."):
+            is_key = " " not in new
+            return UserError(f'the key "{old}" is {f"now {new}; rename it" if is_key else f"gone: {new}"}')
     keys = list(keys)
     leaf = key.rsplit(".", 1)[-1]
     same_leaf = [known for known in keys if known.rsplit(".", 1)[-1] == leaf]
@@ -165,20 +180,6 @@ def unknown_key(key: str, keys: Iterable[str]) -> UserError:
     nearest = (near if near and near[0] in same_leaf else []) or same_leaf or near or near_leaf
     hint = f"did you mean {nearest[0]}?" if nearest else "genvar pipeline --dry-run lists all of them"
     return UserError(f'there is no configuration key "{key}"; {hint}')
-
-
-def set_key(sections: Sections, key: str, value: Any, keys: Sequence[str]) -> None:
-    """Set one dotted key of the sections, which must exist."""
-    parents = [known for known in keys if key.startswith(known + ".")]
-    if key not in keys and not any(_is_table(sections, parent) for parent in parents):
-        if any(known.startswith(key + ".") for known in keys):
-            raise UserError(f'"{key}" is a group of settings; set one of them, such as {_below(key, keys)}')
-        raise unknown_key(key, keys)
-    *path, leaf = key.split(".")
-    section: Any = sections
-    for name in path:
-        section = section.setdefault(name, {})
-    section[leaf] = value
 
 
 def flat(configs: Mapping[str, StageConfig]) -> dict[str, str]:
@@ -195,79 +196,49 @@ def _flat(prefix: str, value: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
             yield f"{prefix}{key}", item
 
 
-def _merge(sections: Sections, file: dict[str, Any], keys: Sequence[str]) -> None:
-    for name, section in file.items():
-        if name not in sections:
-            raise unknown_key(name, [*sections, *keys])
-        if not isinstance(section, dict):
-            raise UserError(f'the section "{name}" of the configuration file should hold settings, but is {section!r}')
-        for key, value in _leaves(name, section, keys):
-            set_key(sections, key, value, keys)
-
-
-def _leaves(prefix: str, section: Mapping[str, Any], keys: Sequence[str]) -> Iterable[tuple[str, Any]]:
-    for name, value in section.items():
-        key = f"{prefix}.{name}"
-        if isinstance(value, dict) and any(known.startswith(key + ".") for known in keys):
-            yield from _leaves(key, value, keys)
-        else:
-            yield key, value
+def _first_key(name: str, value: Any) -> str:
+    """Return the first dotted key of what lies under a name."""
+    return next(key for key, _ in _flat("", {name: value}))
 
 
 def _settings(config: type) -> Iterator[tuple[str, tuple[Any, ...]]]:
     """Walk a configuration class: the dotted name of every setting, and the marks on it and on what it lies in."""
-    for name, annotation, marks in _fields(config):
-        if (nested := _nested(annotation)) is not None:
-            yield from ((f"{name}.{key}", (*marks, *below)) for key, below in _settings(nested))
+    for name, field in _fields(config).items():
+        if (group := _group_in(field.annotation)) is not None:
+            yield from ((f"{name}.{key}", (*field.metadata, *marks)) for key, marks in _settings(group))
         else:
-            yield name, marks
+            yield name, tuple(field.metadata)
 
 
-def _fields(config: type) -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
+def _fields(config: type[Any]) -> Mapping[str, FieldInfo]:
     if issubclass(config, BaseModel):
-        yield from ((name, field.annotation, tuple(field.metadata)) for name, field in config.model_fields.items())
-        return
-    assert dataclasses.is_dataclass(config)
+        return config.model_fields
     hints = typing.get_type_hints(config, include_extras=True)
-    for field in dataclasses.fields(config):
-        annotation, *marks = typing.get_args(hint) if _is_marked(hint := hints[field.name]) else (hint,)
-        yield field.name, annotation, tuple(marks)
+    return {field.name: FieldInfo.from_annotation(hints[field.name]) for field in dataclasses.fields(config)}
 
 
-def _is_marked(hint: Any) -> bool:
-    return typing.get_origin(hint) is typing.Annotated
-
-
-def _nested(annotation: Any) -> type | None:
+def _group_in(annotation: Any) -> type | None:
     """Return the settings class inside an annotation such as ``Settings`` or ``Settings | None``."""
     if isinstance(annotation, type) and (issubclass(annotation, BaseModel) or dataclasses.is_dataclass(annotation)):
         return annotation
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        found = [model for part in typing.get_args(annotation) if (model := _nested(part)) is not None]
+        found = [group for part in typing.get_args(annotation) if (group := _group_in(part)) is not None]
         return found[0] if found else None
     return None
 
 
-def _is_table(sections: Sections, key: str) -> bool:
-    value: Any = sections
-    for name in key.split("."):
-        value = value.get(name) if isinstance(value, dict) else None
-    return isinstance(value, dict)
-
-
-def _below(key: str, keys: Sequence[str]) -> str:
-    return next(known for known in keys if known.startswith(key + "."))
-
-
-def _validated(name: str, model: type[StageConfig], section: dict[str, Any], keys: Sequence[str]) -> StageConfig:
+def _validated(name: str, config: type[StageConfig], section: Any, keys: Sequence[str]) -> StageConfig:
     try:
-        return model.model_validate(section)
+        return config.model_validate(section)
     except ValidationError as error:
         problems = error.errors()
         first = problems[0]
         key = ".".join([name, *(str(part) for part in first["loc"])])
         if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-            raise unknown_key(key, keys) from error
+            raise unknown_key(_first_key(key, first["input"]), keys) from error
+        if first["type"] in ("model_type", "dataclass_type"):
+            below = next(known for known in keys if known.startswith(f"{key}."))
+            raise UserError(f'"{key}" is a group of settings; set one of them, such as {below}') from error
         more = f" ({len(problems) - 1} more problems)" if len(problems) > 1 else ""
         raise UserError(f"{key}: {_sentence(first)}{more}") from error
 

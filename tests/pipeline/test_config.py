@@ -167,3 +167,12 @@ def test_renamed_keys_name_keys_that_exist() -> None:
     keys = all_keys({stage.name: stage.config for stage in REAL_STAGES})
     assert not set(config.RENAMED) & set(keys) - {"joint.contrast.encoder_passes"}
     assert {new for new in config.RENAMED.values() if " " not in new} <= set(keys)
+
+
+def test_groups_are_not_values_wherever_they_come_from() -> None:
+    with pytest.raises(UserError, match=r'"loop" is a group of settings; set one of them, such as loop.num_epochs'):
+        _configure(file={"loop": 3})
+    with pytest.raises(UserError, match=r"loop.num_epochs: .*should be a valid integer"):
+        _configure("loop.num_epochs.more=3")
+    with pytest.raises(UserError, match=r'no configuration key "lop.angles"; did you mean loop.angles\?'):
+        _configure("lop.angles=[0]")
