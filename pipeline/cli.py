@@ -4,20 +4,9 @@ import os
 
 import typer
 
-from pipeline.commands.compare import compare
-from pipeline.commands.data import data
-from pipeline.commands.embed import embed
-from pipeline.commands.export import export
-from pipeline.commands.mesh import mesh
-from pipeline.commands.pipeline import HELP as PIPELINE_HELP
-from pipeline.commands.pipeline import pipeline
-from pipeline.commands.reproduce import HELP as REPRODUCE_HELP
-from pipeline.commands.reproduce import reproduce
-from pipeline.commands.search import search
-from pipeline.commands.show import show
-from pipeline.commands.tune import HELP as TUNE_HELP
-from pipeline.commands.tune import tune
-from pipeline.commands.ui import ui
+from pipeline.commands.encoder import embed, export, search
+from pipeline.commands.experiment import pipeline, reproduce, tune, ui
+from pipeline.commands.inspect import compare, data, mesh, show
 
 _HELP = """Unsupervised person re-identification with generated variance.
 
@@ -44,9 +33,9 @@ app = typer.Typer(help=_HELP, no_args_is_help=True, add_completion=False, pretty
                   rich_markup_mode=None)  # fmt: skip
 
 # In the order of the help.
-app.command(help=PIPELINE_HELP)(pipeline)
-app.command(help=TUNE_HELP)(tune)
-app.command(help=REPRODUCE_HELP)(reproduce)
+app.command()(pipeline)
+app.command()(tune)
+app.command()(reproduce)
 app.command()(compare)
 app.command()(show)
 app.command()(embed)

@@ -78,8 +78,6 @@ def run_command(options: Options, console: Console) -> dict[int | None, Outcome]
     Returns:
         What each seed ended with; nothing after a dry run.
     """
-    if options.executor not in ("ray", "local"):
-        raise UserError(f'--executor wants ray or local, but got "{options.executor}"')
     if options.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     seeds: tuple[int | None, ...] = options.seeds or (None,)
@@ -166,6 +164,8 @@ def plan_of(
 def open_compute(options: Options) -> Iterator[Compute]:
     """Return the chosen compute, checked and not started; ended with the block."""
     compute: Any
+    if options.executor not in ("ray", "local"):
+        raise UserError(f'--executor wants ray or local, but got "{options.executor}"')
     if options.executor == "ray":
         from infra.compute.ray import RayCompute
 

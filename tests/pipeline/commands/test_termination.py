@@ -10,10 +10,10 @@ import pytest
 _ROOT = Path(__file__).parents[3]
 _START = """
 import os, signal, time
-from pipeline.commands import termination
+from pipeline.commands import guarded as guard
 from pipeline.commands.guarded import guarded
 
-termination.SECONDS_TO_CLOSE = 0.3
+guard.SECONDS_TO_CLOSE = 0.3
 """
 _CLOSES = """
 with guarded(debug=False):
@@ -65,7 +65,7 @@ with guarded(debug=False):
         print("ready", flush=True)
         time.sleep(60)
     _, status = os.waitpid(child, 0)
-    time.sleep(3 * termination.SECONDS_TO_CLOSE)
+    time.sleep(3 * guard.SECONDS_TO_CLOSE)
     print(os.waitstatus_to_exitcode(status), flush=True)
 """
     process = _started(body)
