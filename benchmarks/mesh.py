@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from infra.compute.local_shards import map_in_processes
+from infra.compute.processes import ProcessPool
 from reid_core.data.datasets.base import SUFFIXES
 from reid_core.data.synthetic.settings import SyntheticSettings
 from reid_core.data.synthetic.write import finish, plan_shards, render_shard
@@ -135,7 +135,8 @@ def extraction(shard: MeshShard) -> Extraction:
 def measure_workers(shards: Sequence[MeshShard], workers: int) -> tuple[float, float, float]:
     """Return images a second of all workers together once they run, seconds until one runs, and its peak in MB."""
     before = time.time()
-    done = map_in_processes(extraction, shards, slots=workers, threads=1, restarts=0, on_result=lambda _: None)
+    with ProcessPool(workers, threads=1) as pool:
+        done: list[Extraction] = pool.map(extraction, [(shard,) for shard in shards], on_result=lambda _: None)
     ordered = sorted(done, key=lambda one: one.ended)
     first = ordered[workers - 1].ended  # every worker has done one shard, and with it loaded everything
     later = [one for one in ordered if one.ended > first]

@@ -109,7 +109,7 @@ def test_nothing_of_the_library_unpacks_archives_or_executes_what_it_reads() -> 
         ("reid_core/mesh/smpl_model.py", "zipfile"),
         ("reid_core/mesh/smpl_source.py", "zipfile"),
         ("reid_core/models/weights.py", "pickle"),  # the name of its error
-        ("infra/compute/local_shards.py", "pickle"),
+        ("infra/compute/processes.py", "pickle"),
     }
     found: set[tuple[str, str]] = set()
     for path in [path for package in _PACKAGES for path in (_ROOT / package).rglob("*.py")]:
@@ -148,7 +148,7 @@ _LISTENING = """
 import json
 import psutil
 from infra.compute import ray_cluster
-from infra.compute.guard import users_of
+from infra.compute.lifetime import users_of
 from infra.compute.ray import RayCompute
 
 folders = []

@@ -1,29 +1,23 @@
 """Compute on this machine without Ray: for a debugger, and where Ray is not installed."""
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException, spawn
 
 from infra.compute.lifetime import end_with_parent
-from infra.compute.local_pool import LocalPool
-from infra.compute.local_shards import map_in_processes
 from infra.compute.machine import available_cpus, available_gpus, bound_threads
+from infra.compute.processes import MAX_RESTARTS, ProcessPool, call_worker, prepare_worker
 from infra.compute.protocol import TrainContext, Workers
-from infra.compute.rank import (
-    MAX_RESTARTS,
-    RankContext,
-    TrainJob,
-    flush,
-    forget_user_error,
-    raise_user_error,
-    run_rank,
-    torch_mode,
-)
+from infra.compute.rank import RankContext, TrainJob, forget_user_error, raise_user_error, run_loop, run_rank
 from infra.messages import follow_messages
 from infra.progress import ProgressBar, follow_file, progress_bar
 from infra.tracking.protocol import Tracker
@@ -49,7 +43,7 @@ class LocalCompute:
         self.num_cpus = num_cpus or available_cpus()
         self.num_gpus = available_gpus() if num_gpus is None else num_gpus
         self._deterministic = deterministic
-        self._pools: list[LocalPool] = []
+        self._started: list[LocalWorkers] = []
 
     def prepare(self, read: Sequence[Path], *, written: Path | None = None) -> None:
         """Refuse nothing: this machine is the only node."""
@@ -65,29 +59,31 @@ class LocalCompute:
         cpus: float = 1,
         gpus: float = 0,
     ) -> list[R]:
-        """Apply a function to every shard in spawned processes; see the protocol."""
+        """Apply a function to every shard in spawned processes, or here where one suffices; see the protocol."""
         sizes = [1] * len(shards) if sizes is None else sizes
         slots = max(1, min(len(shards), int(self.num_cpus / cpus), int(self.num_gpus / gpus) if gpus else len(shards)))
+        done = 0
         with progress_bar(description, sum(sizes), unit) as bar:
-            if slots == 1:
-                return _map_here(function, shards, sizes, bar)
-            done = 0
 
             def show(index: int) -> None:
                 nonlocal done
                 done += sizes[index]
                 bar.show(done, {})
 
-            threads = max(1, int(cpus))
-            return map_in_processes(
-                function, shards, slots=slots, threads=threads, restarts=MAX_RESTARTS, on_result=show
-            )
+            if slots > 1:
+                with ProcessPool(slots, threads=max(1, int(cpus))) as pool:
+                    return pool.map(function, [(shard,) for shard in shards], show)
+            results = []
+            for index, shard in enumerate(shards):
+                results.append(function(shard))
+                show(index)
+            return results
 
     def start_workers(self, worker_class: type, num_workers: int, *, cpus: float = 1, memory_bytes: int = 0) -> Workers:
-        """Start a pool of ``worker_class()`` instances; see the protocol."""
-        pool = LocalPool(worker_class, num_workers, threads=max(1, int(cpus)))
-        self._pools.append(pool)
-        return pool.workers
+        """Return a pool of ``worker_class()`` instances, which starts when it is first called; see the protocol."""
+        workers = LocalWorkers(worker_class, num_workers, threads=max(1, int(cpus)))
+        self._started.append(workers)
+        return workers
 
     def train(
         self,
@@ -100,71 +96,117 @@ class LocalCompute:
         description: str,
         num_images: int,
         workers: Workers | None = None,
-        settings: Mapping[str, Any] | None = None,
     ) -> None:
         """Run a training loop in this process, or on several spawned ranks; see the protocol."""
         if self.num_gpus and num_ranks > self.num_gpus:
             raise UserError(f"num_ranks={num_ranks}: each rank wants a GPU, but there are {self.num_gpus}; lower it")
         checkpoint_dir.mkdir(parents=True, exist_ok=True)
-        deterministic = bool((settings or {}).get("deterministic", self._deterministic))
         threads = max(1, self.num_cpus // num_ranks)
-        job = TrainJob(loop, argument, num_ranks, checkpoint_dir, tracker, workers, threads, deterministic)
+        job = TrainJob(loop, argument, num_ranks, checkpoint_dir, tracker, workers, threads, self._deterministic)
+        devices = [torch.device("cuda", rank) if self.num_gpus else torch.device("cpu") for rank in range(num_ranks)]
         with progress_bar(description, num_images, "images") as bar:
             if num_ranks == 1:
-                _train_here(job, self._device(0), bar)
+                _train_here(job, devices[0], bar)
             else:
                 with follow_file(job.progress_path, bar), follow_messages(job.messages_path):
-                    _train_in_processes(job, [str(self._device(rank)) for rank in range(num_ranks)])
+                    _train_in_processes(job, devices)
 
     def close(self) -> None:
         """End every pool that is still there."""
-        while self._pools:
-            self._pools.pop().close()
-
-    def _device(self, rank: int) -> torch.device:
-        return torch.device("cuda", rank) if self.num_gpus else torch.device("cpu")
+        while self._started:
+            self._started.pop().stop()
 
 
-def _map_here(function: Callable[[T], R], shards: Sequence[T], sizes: Sequence[int], bar: ProgressBar) -> list[R]:
-    results, done = [], 0
-    for shard, size in zip(shards, sizes, strict=True):
-        results.append(function(shard))
-        done += size
-        bar.show(done, {})
-    return results
+@dataclass(frozen=True)
+class LocalWorkers:
+    """Implements ``infra.compute.protocol.Workers``.
+
+    The processes are started by the first call. A training rank that receives the pool starts processes of its own.
+
+    Attributes:
+        worker_class: Called without arguments in every process.
+        num_workers: Processes.
+        threads: Threads of each process.
+    """
+
+    worker_class: type
+    num_workers: int
+    threads: int
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Leave the processes behind."""
+        return LocalWorkers, (self.worker_class, self.num_workers, self.threads)
+
+    @cached_property
+    def pool(self) -> ProcessPool:
+        """Processes, started when they are first asked for."""
+        prepare = partial(prepare_worker, self.worker_class, self.threads)
+        return ProcessPool(self.num_workers, threads=self.threads, prepare=prepare)
+
+    def map(
+        self,
+        method: str,
+        tasks: Sequence[tuple[Any, ...]],
+        *,
+        shared: np.ndarray | None = None,
+        on_result: Callable[[int], None] | None = None,
+    ) -> list[Any]:
+        """Call ``worker.method(shared, *task)`` for every task; see the protocol."""
+        numbers = count(1)
+
+        def tell(_: int) -> None:
+            if on_result is not None:
+                on_result(next(numbers))
+
+        with tempfile.NamedTemporaryFile(dir=self.pool.folder, suffix=".npy") as file:
+            if shared is not None:
+                np.save(file.name, shared)
+            path = None if shared is None else Path(file.name)
+            return self.pool.map(call_worker, [(method, path, task) for task in tasks], tell)
+
+    def stop(self) -> None:
+        """End the pool's processes."""
+        if (pool := self.__dict__.pop("pool", None)) is not None:
+            pool.close()
 
 
 def _train_here(job: TrainJob, device: torch.device, bar: ProgressBar) -> None:
     bound_threads(job.threads)
     context = RankContext(0, 1, device, job.tracker, job.workers, job.checkpoint_dir, bar.show)
-    try:
-        with torch_mode(deterministic=job.deterministic):
-            job.loop(context, job.argument)
-    finally:
-        flush(job.tracker)
+    run_loop(job, context)
 
 
-def _train_in_processes(job: TrainJob, devices: list[str]) -> None:
+def _train_in_processes(job: TrainJob, devices: Sequence[torch.device]) -> None:
+    """Start every rank, and all of them again from the latest checkpoint when one dies."""
     for attempt in range(MAX_RESTARTS + 1):
         forget_user_error(job.checkpoint_dir)
         with tempfile.TemporaryDirectory(prefix="genvar-ranks-") as folder:
             arguments = (job, devices, f"{folder}/rendezvous")
+            ranks = spawn(_rank_process, args=arguments, nprocs=job.num_ranks, join=False)  # type: ignore[no-untyped-call]
             try:
-                spawn(_rank_process, args=arguments, nprocs=job.num_ranks, daemon=True)  # type: ignore[no-untyped-call]
+                while not ranks.join():
+                    pass
                 return
             except ProcessRaisedException:
                 raise_user_error(job.checkpoint_dir)
                 # A rank whose neighbour was killed raises too, and may do so before the death is noticed.
                 if attempt == MAX_RESTARTS:
                     raise
-            except ProcessExitedException:
+            except ProcessExitedException as error:
                 if attempt == MAX_RESTARTS:
-                    raise
+                    raise UserError(
+                        f"ranks of the training died {MAX_RESTARTS + 1} times, the last by "
+                        f"{error.signal_name or f'exit code {error.exit_code}'}, mostly for want of memory; use fewer "
+                        "(num_ranks of the stage), a smaller batch, or a machine with more memory"
+                    ) from error
+            finally:
+                for process in ranks.processes:
+                    process.terminate()  # after Ctrl-C, which does not reach them
 
 
-def _rank_process(rank: int, job: TrainJob, devices: list[str], rendezvous: str) -> None:
+def _rank_process(rank: int, job: TrainJob, devices: Sequence[torch.device], rendezvous: str) -> None:
     end_with_parent()
-    device = torch.device(devices[rank])
+    device = devices[rank]
     if device.type == "cuda":
         torch.cuda.set_device(device)
     dist.init_process_group(

@@ -1,6 +1,6 @@
 """What a stage may ask of the machine or cluster it runs on."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -74,12 +74,12 @@ class TrainContext(Protocol):
         """
         ...
 
-    def advance(self, images: int, **shown: float) -> None:
+    def advance(self, images: int, **values: float) -> None:
         """Move the progress bar and show the latest values.
 
         Args:
             images: Done since the last call by all ranks together; what rank 0 says is shown.
-            shown: Loss names to numbers.
+            values: Loss names to numbers.
         """
         ...
 
@@ -161,7 +161,6 @@ class Compute(Protocol):
         description: str,
         num_images: int,
         workers: Workers | None = None,
-        settings: Mapping[str, Any] | None = None,
     ) -> None:
         """Run a training loop on ``num_ranks`` ranks, restarted from its latest checkpoint when a rank dies.
 
@@ -174,6 +173,5 @@ class Compute(Protocol):
             description: Shown beside the progress bar.
             num_images: Length of the progress bar: images over all epochs.
             workers: Pool that the loop may call between epochs.
-            settings: ``deterministic: bool`` turns on torch's deterministic algorithms.
         """
         ...

@@ -1,6 +1,6 @@
-"""The training context of one rank, the same wherever the rank runs.
+"""One rank of a training, the same wherever it runs: its job, what its loop sees, what goes before and after the loop.
 
-What every rank does before and after its training loop, whoever started it.
+A rank in a process of its own speaks to the driver through files below the checkpoints.
 """
 
 import json
@@ -22,7 +22,44 @@ from infra.progress import ProgressFile
 from infra.tracking.protocol import SilentTracker, Tracker
 from reid_core.errors import UserError
 
-_PROGRESS = "progress.json"
+_PROGRESS = "progress.json"  # beside the checkpoints for the driver, and inside each for a restart
+_MESSAGES = "messages.txt"
+_USER_ERROR = "user_error.txt"
+
+
+@dataclass(frozen=True)
+class TrainJob:
+    """One training, picklable, as each rank receives it.
+
+    Attributes:
+        loop: Top-level function.
+        argument: Handed to the loop.
+        num_ranks: Number of ranks.
+        checkpoint_dir: Folder of the checkpoints; every node sees it.
+        tracker: Tracker of the stage.
+        workers: Pool that the loop may call.
+        threads: Threads of each rank.
+        deterministic: Whether torch must use deterministic algorithms.
+    """
+
+    loop: Callable[[TrainContext, Any], None]
+    argument: Any
+    num_ranks: int
+    checkpoint_dir: Path
+    tracker: Tracker
+    workers: Workers | None
+    threads: int
+    deterministic: bool
+
+    @property
+    def progress_path(self) -> Path:
+        """File through which rank 0 shows its progress to the driver."""
+        return self.checkpoint_dir / _PROGRESS
+
+    @property
+    def messages_path(self) -> Path:
+        """File through which rank 0 says what it has to say."""
+        return self.checkpoint_dir / _MESSAGES
 
 
 @dataclass
@@ -30,12 +67,12 @@ class RankContext:
     """Implements ``infra.compute.protocol.TrainContext``.
 
     Attributes:
-        rank: From 0.
+        rank: Number of this rank, from 0.
         world_size: Number of ranks.
-        device: Of this rank.
+        device: Device of this rank.
         tracker: Logs on rank 0, silent on the others.
         workers: Pool that the loop may call.
-        checkpoint_dir: Where checkpoints lie.
+        checkpoint_dir: Folder of the checkpoints.
         show: Receives images done and the latest values; called on rank 0 only.
     """
 
@@ -68,58 +105,15 @@ class RankContext:
         if self.world_size > 1:
             dist.barrier()
 
-    def advance(self, images: int, **shown: float) -> None:
+    def advance(self, images: int, **values: float) -> None:
         """Move the progress bar by this many images (of all ranks together), as rank 0 counts them."""
         self._done += images
         if self.rank == 0:
-            self.show(self._done, shown)
-
-
-PROGRESS_FILE = "progress.json"
-MESSAGES_FILE = "messages.txt"
-_USER_ERROR_FILE = "user_error.txt"
-
-# A rank that is killed is started again from its latest checkpoint this often.
-MAX_RESTARTS = 2
-
-
-@dataclass(frozen=True)
-class TrainJob:
-    """One training, picklable, as each rank receives it.
-
-    Attributes:
-        loop: Top-level function.
-        argument: Handed to the loop.
-        num_ranks: Ranks.
-        checkpoint_dir: Where checkpoints lie; every node sees it.
-        tracker: Of the stage.
-        workers: Pool that the loop may call.
-        threads: Of each rank.
-        deterministic: Whether torch must use deterministic algorithms.
-    """
-
-    loop: Callable[[TrainContext, Any], None]
-    argument: Any
-    num_ranks: int
-    checkpoint_dir: Path
-    tracker: Tracker
-    workers: Workers | None
-    threads: int
-    deterministic: bool
-
-    @property
-    def progress_path(self) -> Path:
-        """File through which rank 0 shows its progress to the driver."""
-        return self.checkpoint_dir / PROGRESS_FILE
-
-    @property
-    def messages_path(self) -> Path:
-        """File through which rank 0 says what it has to say."""
-        return self.checkpoint_dir / MESSAGES_FILE
+            self.show(self._done, values)
 
 
 def run_rank(job: TrainJob, rank: int, device: torch.device) -> None:
-    """Run the loop of one rank in a process of its own, reporting through files.
+    """Run the loop of one rank in a process of its own.
 
     A ``UserError`` is left in a file instead of raised where no other rank waits for this one, because raising would
     only start the rank again.
@@ -131,34 +125,35 @@ def run_rank(job: TrainJob, rank: int, device: torch.device) -> None:
     tracker = job.tracker if rank == 0 else SilentTracker()
     context = RankContext(rank, job.num_ranks, device, tracker, job.workers, job.checkpoint_dir, progress.show)
     try:
-        with torch_mode(deterministic=job.deterministic):
-            job.loop(context, job.argument)
+        run_loop(job, context)
     except UserError as error:
-        (job.checkpoint_dir / _USER_ERROR_FILE).write_text(str(error))
+        (job.checkpoint_dir / _USER_ERROR).write_text(str(error))
         if job.num_ranks > 1:
             raise
     finally:
-        flush(tracker)
         if rank == 0:
             progress.flush()
 
 
+def run_loop(job: TrainJob, context: RankContext) -> None:
+    """Run a training loop in torch's mode of the job, and send what its tracker still holds."""
+    try:
+        with torch_mode(deterministic=job.deterministic):
+            job.loop(context, job.argument)
+    finally:
+        context.tracker.flush()
+
+
 def forget_user_error(checkpoint_dir: Path) -> None:
     """Remove what an earlier training left behind."""
-    (checkpoint_dir / _USER_ERROR_FILE).unlink(missing_ok=True)
+    (checkpoint_dir / _USER_ERROR).unlink(missing_ok=True)
 
 
 def raise_user_error(checkpoint_dir: Path) -> None:
     """Raise the error that a rank left for the user, if there is one."""
-    path = checkpoint_dir / _USER_ERROR_FILE
+    path = checkpoint_dir / _USER_ERROR
     if path.is_file():
         raise UserError(path.read_text())
-
-
-def flush(tracker: Tracker) -> None:
-    """Send what a tracker still holds, where it holds anything back."""
-    if callable(send := getattr(tracker, "flush", None)):
-        send()
 
 
 @contextmanager

@@ -3,13 +3,14 @@
 import shutil
 import threading
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
+from infra.compute.processes import MAX_RESTARTS
 from infra.compute.protocol import TrainContext, Workers
-from infra.compute.rank import MAX_RESTARTS, TrainJob, forget_user_error, raise_user_error, run_rank
+from infra.compute.rank import TrainJob, forget_user_error, raise_user_error, run_rank
 from infra.compute.ray_cluster import connect, disconnect, joins_cluster, probe_address
 from infra.compute.ray_demand import Demand, node_resources, wait_for
 from infra.compute.ray_nodes import check_nodes
@@ -130,7 +131,6 @@ class RayCompute:
         description: str,
         num_images: int,
         workers: Workers | None = None,
-        settings: Mapping[str, Any] | None = None,
     ) -> None:
         """Run a training loop on Ray Train ranks; see the protocol."""
         use_gpu = self.num_gpus > 0
@@ -138,9 +138,8 @@ class RayCompute:
         wait_for(Demand(description, _rank_resources(use_gpu), num_ranks, advice), grows=joins_cluster())
         checkpoint_dir.mkdir(parents=True, exist_ok=True)
         forget_user_error(checkpoint_dir)
-        deterministic = bool((settings or {}).get("deterministic", self._deterministic))
         threads = _threads(num_ranks)
-        job = TrainJob(loop, argument, num_ranks, checkpoint_dir, tracker, workers, threads, deterministic)
+        job = TrainJob(loop, argument, num_ranks, checkpoint_dir, tracker, workers, threads, self._deterministic)
         with (
             progress_bar(description, num_images, "images") as bar,
             follow_file(job.progress_path, bar),

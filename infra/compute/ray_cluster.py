@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from infra.compute.guard import start_guard
+from infra.compute.lifetime import start_guard
 from infra.compute.machine import available_cpus, available_gpus
 from infra.compute.ray_errors import started_in_time
 from reid_core.errors import UserError

@@ -1,7 +1,4 @@
-"""What a stage may ask of the tracker.
-
-The tracker of ranks that do not log, and of quick trials without MLflow.
-"""
+"""What a stage may ask of the tracker, and the tracker that keeps quiet."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,12 +20,19 @@ class Tracker(Protocol):
         """Copy a file into ``folder`` of the stage's artifacts while the stage is still running."""
         ...
 
+    def flush(self) -> None:
+        """Send what is held back."""
+        ...
+
 
 class SilentTracker:
-    """Implements ``infra.tracking.protocol.Tracker`` by keeping quiet."""
+    """The tracker of ranks that do not log, and of quick trials without MLflow."""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Do nothing."""
 
     def log_file(self, path: Path, folder: str) -> None:
+        """Do nothing."""
+
+    def flush(self) -> None:
         """Do nothing."""

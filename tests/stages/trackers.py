@@ -16,3 +16,6 @@ class RecordingTracker:
 
     def log_file(self, path: Path, folder: str) -> None:
         self.files.append((path, folder))
+
+    def flush(self) -> None:
+        pass

@@ -62,3 +62,7 @@ def _write(state: dict[str, object], folder: Path) -> None:
 
 def refuse_to_train(context: TrainContext, settings: None) -> None:
     raise UserError("the loss is not a number; lower the learning rate")
+
+
+def die(context: TrainContext, settings: None) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -16,7 +16,7 @@ from typing import IO
 import psutil
 import pytest
 
-from infra.compute.guard import clean_up
+from infra.compute.lifetime import clean_up
 
 ROOT = Path(__file__).parents[3]
 _SECONDS = 180.0

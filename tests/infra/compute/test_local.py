@@ -1,33 +1,35 @@
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 import torch
 
-from infra.compute.local import LocalCompute
+from infra.compute.local import LocalCompute, LocalWorkers
 from infra.tracking.protocol import SilentTracker
 from reid_core.errors import UserError
-from tests.infra.compute import loops
+from tests.infra.compute import loops, toys
 
 _DRIVER = """
-import sys, time
-from infra.compute.local import LocalCompute
-from tests.infra.compute import toys
 if __name__ == "__main__":
+    import time
+    from infra.compute.local import LocalCompute
+    from tests.infra.compute import toys
     compute = LocalCompute(num_cpus=2)
     workers = compute.start_workers(toys.Counter, 2)
-    print(workers.folder, *workers.map("process", [(), (), (), ()]), flush=True)
+    print(workers.pool.folder, *workers.map("process", [(), (), (), ()]), flush=True)
     time.sleep(600)
 """
 
 
 def _train(folder: Path, *, deterministic: bool = False) -> str:
-    LocalCompute(num_cpus=1).train(
+    LocalCompute(num_cpus=1, deterministic=deterministic).train(
         loops.walk,
         loops.Walk(folder / "result"),
         num_ranks=1,
@@ -35,7 +37,6 @@ def _train(folder: Path, *, deterministic: bool = False) -> str:
         tracker=SilentTracker(),
         description="walking",
         num_images=32,
-        settings={"deterministic": deterministic},
     )
     return (folder / "result").read_text()
 
@@ -80,6 +81,30 @@ def test_one_slot_runs_in_this_process() -> None:
 
 def _here(number: int) -> tuple[int, int]:
     return number, os.getpid()
+
+
+def test_workers_that_crossed_a_pickle_start_processes_of_their_own() -> None:
+    workers = LocalWorkers(toys.Counter, 1, threads=1)
+    copy = pickle.loads(pickle.dumps(workers))
+    assert copy.map("process", [()]) != workers.map("process", [()])
+    assert copy.map("total", [(2.0,)], shared=np.ones(3, dtype=np.float32)) == [6.0]
+    assert not list(copy.pool.folder.iterdir())  # the shared array is gone
+    workers.stop()
+    copy.stop()
+
+
+@pytest.mark.slow
+def test_ranks_that_always_die_end_in_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"died 3 times, the last by SIGKILL.*num_ranks of the stage"):
+        LocalCompute(num_cpus=2).train(
+            loops.die,
+            None,
+            num_ranks=2,
+            checkpoint_dir=tmp_path,
+            tracker=SilentTracker(),
+            description="dying",
+            num_images=1,
+        )
 
 
 def test_nothing_is_left_when_the_driver_is_killed(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def test_loaded_libraries_get_their_threads() -> None:
 
 def test_libraries_that_are_not_loaded_stay_so() -> None:
     code = (
-        "import sys, infra.compute.local_pool, infra.compute.ray_pool, infra.compute.lifetime; "
+        "import sys, infra.compute.processes, infra.compute.ray_pool, infra.compute.lifetime; "
         "from infra.compute.machine import bound_threads; bound_threads(2); "
         "sys.exit(any(name in sys.modules for name in ('torch', 'faiss', 'numba', 'ray')))"
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.compute.guard import clean_up
+from infra.compute.lifetime import clean_up
 from infra.compute.ray import RayCompute
 from infra.tracking.protocol import SilentTracker
 from reid_core.errors import UserError

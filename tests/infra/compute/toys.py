@@ -20,6 +20,10 @@ def refuse(number: int) -> int:
     raise UserError(f"{number} is not wanted; give another one")
 
 
+def sleep_or_refuse(number: int) -> None:
+    refuse(number) if number < 10 else time.sleep(number)
+
+
 def die_once(marker: Path) -> str:
     """Kill the own process at the first call."""
     if not marker.exists():
@@ -46,13 +50,6 @@ class Counter:
     def slow_total(self, shared: np.ndarray, factor: float, seconds: float) -> float:
         time.sleep(seconds)
         return self.total(shared, factor)
-
-    def slow_process(self, seconds: float) -> int:
-        time.sleep(seconds)
-        return os.getpid()
-
-    def die(self) -> None:
-        os.kill(os.getpid(), signal.SIGKILL)
 
     def threads(self) -> str:
         return os.environ["OMP_NUM_THREADS"]
