@@ -13,8 +13,8 @@ PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
 GUIDE = [path for path in PAGES if path.parent.name == "guide"]
 FLOORS = ("reid_core", "infra", "stages", "pipeline")
 STAGE_NAMES = "data|mesh|identity|generator|cluster|joint|evaluate|report"
-# What an example on a page makes up, and options of other programs.
-EXAMPLES = {"sharpen", "SharpenConfig", "StageConfig"}
+NAMED_FILE = re.compile(rf"(?<![\w/.])(?:{'|'.join((*FLOORS, 'benchmarks', 'tests', 'docs'))})/[\w./-]*\w")
+# Options of other programs.
 FOREIGN_OPTIONS = {"--address", "--head", "--help", "--no-cam", "--shm-size"}
 
 NO_FIGURES = re.compile(
@@ -84,12 +84,17 @@ def test_every_picture_is_shown() -> None:
     assert pictures <= shown, sorted(map(page_name, pictures - shown))
 
 
+def example_of(path: Path) -> str:
+    """Return the name of what a page shows how to add: of the first file on it that does not exist."""
+    named = [ROOT / name for name in NAMED_FILE.findall(path.read_text()) if path.name.startswith("add_")]
+    return next((file.stem for file in named if not file.exists()), "no example")
+
+
 @pytest.mark.parametrize("path", PAGES, ids=page_name)
 def test_files_that_are_named_exist(path: Path) -> None:
-    roots = "|".join((*FLOORS, "benchmarks", "tests", "docs"))
     for code in code_of(path.read_text()):
-        for name in re.findall(rf"(?<![\w/.])(?:{roots})/[\w./-]*\w", code):
-            assert (ROOT / name).exists() or name.endswith("/.env") or set(re.split(r"\W|_", name)) & EXAMPLES, name
+        for name in NAMED_FILE.findall(code):
+            assert (ROOT / name).exists() or name.endswith("/.env") or example_of(path) in name, name
         for module in re.findall(r"-m (benchmarks\.\w+)", code):
             assert (ROOT / f"{module.replace('.', '/')}.py").exists(), module
 
@@ -109,12 +114,14 @@ def test_modules_and_functions_that_are_named_exist() -> None:
     defined = definitions()
     words = set().union(*defined.values())
     for path in PAGES:
+        example = example_of(path)
         for code in code_of(path.read_text()):
             for name in re.findall(rf"(?<![\w/.])(?:{'|'.join(FLOORS)})(?:\.\w+)+", code):
                 module, _, attribute = name.rpartition(".")
-                assert name in defined or attribute in defined.get(module, ()), f"{page_name(path)}: {name}"
+                exists = name in defined or attribute in defined.get(module, ())
+                assert exists or example in name, f"{page_name(path)}: {name}"
             if re.fullmatch(r"(?:[A-Z][a-z]+){2,}", code):
-                assert code in words | EXAMPLES, f"{page_name(path)}: {code}"
+                assert code in words or example in code.lower(), f"{page_name(path)}: {code}"
 
 
 def test_words_of_the_code_that_are_named_exist() -> None:
@@ -124,7 +131,7 @@ def test_words_of_the_code_that_are_named_exist() -> None:
     words = set(re.findall(r"\w+", code)) | {path.stem for path in files}
     for path in PAGES:
         named = set(re.findall(r"`([a-z]+(?:_[a-z]+)+)`", without_blocks(path.read_text())))
-        unknown = {name for name in named - words - EXAMPLES if not name.startswith("test_")}
+        unknown = {name for name in named - words if not name.startswith("test_") and example_of(path) not in name}
         assert not unknown, f"{page_name(path)}: {sorted(unknown)}"
 
 
