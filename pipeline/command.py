@@ -17,7 +17,7 @@ from infra.compute.protocol import Compute
 from infra.home import Home, check_home, find_home
 from infra.tracking.store import RunStore, check_store, tracking_uri
 from pipeline.config import configure, flat, parse_override, read_config_file
-from pipeline.plan import STAGES, Plan, check_data, contents, make_plan, read_by_workers
+from pipeline.plan import STAGES, Plan, check, contents, make_plan, read_by_workers
 from pipeline.presets import preset
 from pipeline.results import Outcome, read_outcome, show_outcome, show_seeds, write_seeds_page
 from pipeline.runner import run_plan
@@ -83,7 +83,7 @@ def run_command(options: Options, console: Console) -> dict[int | None, Outcome]
     seeds: tuple[int | None, ...] = options.seeds or (None,)
     resolved = {seed: resolve(options, seed) for seed in seeds}
     _, first = resolved[seeds[0]]
-    check_data(first["data"])
+    check(first)
     home = find_home(options.home)
     check_home(home)
     uri = tracking_uri(home)
@@ -145,7 +145,7 @@ def _given_dataset(file: Mapping[str, Any], overrides: list[tuple[str, Any]]) ->
 
 
 def plan_of(
-    options: Options, configs: Mapping[str, StageConfig], digests: Mapping[str, Callable[[], str]] | None = None
+    options: Options, configs: Mapping[str, StageConfig], digests: Mapping[str, Callable[[], str | None]] | None = None
 ) -> Plan:
     """Return what options and configurations ask to run; ``digests`` of what is read from outside, where known."""
     models: Mapping[str, BaseModel] = configs

@@ -21,13 +21,13 @@ from pipeline.config import RENAMED, neutral_keys
 from pipeline.plan import STAGES
 from pipeline.work_dir import write_whole
 from reid_core.errors import UserError
-from stages.report import NEEDS
+from stages.evaluate import HEADLINE
+from stages.report import REPORTED
 from stages.reporting.curves import SERIES, Curve, draw, is_number, series_of
 from stages.reporting.facts import StageFacts, read_facts
 from stages.reporting.page import render
 from stages.reporting.results import SCORES, Table, conditions_of, number, score_rows, with_interval
 
-HEADLINE = "joint"
 _CLUSTERS = {"num_clusters": ("clusters", 0), "ari": ("ARI", 3)}
 
 
@@ -87,8 +87,7 @@ def compared(title: str, folders: Mapping[str, Path]) -> Compared:
         title: For people.
         folders: Stage name to folder.
     """
-    nothing = StageFacts("", {}, {}, (), (), {}, {}, (), 0, 0)
-    return Compared(title, {name: read_facts(name, folders[name]) if name in folders else nothing for name in NEEDS})
+    return Compared(title, {stage.name: read_facts(stage, folders.get(stage.name)) for stage in REPORTED})
 
 
 def grouped(runs: Sequence[Compared]) -> list[list[Compared]]:
@@ -144,7 +143,7 @@ def comparison_page(title: str, runs: Sequence[Compared]) -> str:
         shown=len(shown) if len(shown) < len(ordered) else 0,
         table=result_table(runs),
         settings=setting_table(runs),
-        sections=[(name, drawn) for name in NEEDS if (drawn := _curves(name, shown))],
+        sections=[(stage.name, drawn) for stage in REPORTED if (drawn := _curves(stage.name, shown))],
     )
 
 

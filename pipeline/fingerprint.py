@@ -16,9 +16,6 @@ from typing import Any
 from pipeline.config import neutral_keys
 from stages.stage import Stage, StageConfig
 
-# Neither draws on torch's nondeterministic kernels, so that they need not run again for the deterministic mode.
-_ALWAYS_DETERMINISTIC = frozenset({"data", "mesh"})
-
 
 def fingerprint(
     stage: Stage, config: StageConfig, inputs: Mapping[str, str], *, content: str | None, deterministic: bool
@@ -41,7 +38,7 @@ def fingerprint(
         "config": _without(neutral_keys(type(config), display=False), config.model_dump(mode="json")),
         "inputs": dict(inputs),
         "content": content,
-        "deterministic": deterministic and stage.name not in _ALWAYS_DETERMINISTIC,
+        "deterministic": deterministic and not stage.deterministic,
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 

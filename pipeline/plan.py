@@ -5,54 +5,34 @@ Which stages there are, in which order, and what a run of them would do.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from pydantic import BaseModel
 
 from pipeline.fingerprint import fingerprint
 from reid_core.errors import UserError
-from stages import cluster, data, evaluate, generator, identity, joint, mesh, report
-from stages import mesh as mesh_source
+from stages import report
 from stages.stage import Stage, StageConfig
 
-STAGES: tuple[Stage, ...] = (
-    data.STAGE,
-    mesh.STAGE,
-    identity.STAGE,
-    generator.STAGE,
-    cluster.STAGE,
-    joint.STAGE,
-    evaluate.STAGE,
-    report.STAGE,
-)
+STAGES: tuple[Stage, ...] = (*report.REPORTED, report.STAGE)
 
 
-def check_data(config: BaseModel) -> None:
-    """Refuse a data set that is unknown or not there, before any work."""
-    assert isinstance(config, data.DataConfig)
-    data.check(config)
+def check(configs: Mapping[str, BaseModel]) -> None:
+    """Refuse what configurations name and is not there, before any work."""
+    for stage in STAGES:
+        if stage.check is not None:
+            stage.check(configs[stage.name])
 
 
-def contents(configs: Mapping[str, BaseModel]) -> dict[str, Callable[[], str]]:
-    """Return, for the stages that read from outside of the pipeline, the digest of what they read."""
-    config, bodies = configs["data"], configs.get("mesh")
-    assert isinstance(config, data.DataConfig)
-    found = {"data": lambda: data.content_digest(config)}
-    if isinstance(bodies, mesh.MeshConfig) and bodies.source in mesh_source.OUTSIDE:
-        found["mesh"] = lambda: mesh_source.content_digest(bodies)
-    return found
+def contents(configs: Mapping[str, BaseModel]) -> dict[str, Callable[[], str | None]]:
+    """Return, for the stages that may read from outside of the pipeline, the digest of what they read."""
+    return {stage.name: partial(stage.content, configs[stage.name]) for stage in STAGES if stage.content is not None}
 
 
 def read_by_workers(configs: Mapping[str, BaseModel]) -> list[Path]:
     """Return the folders and files of the configuration that workers open, so that every node must see them."""
-    images, bodies = configs["data"], configs["mesh"]
-    assert isinstance(images, data.DataConfig)
-    assert isinstance(bodies, mesh.MeshConfig)
-    found = [] if images.dataset == "synthetic" else [images.data_root or Path("data")]
-    # The table of SMPL is read by the driver, which sends every worker its rows.
-    given = {"smpl": bodies.smpl_model, "images": bodies.maps_dir}.get(bodies.source)
-    weights = Path(str(getattr(configs["identity"], "weights", "none")))
-    return [*found, *([given] if given else []), *([weights] if weights.is_file() else [])]
+    return [path for stage in STAGES if stage.reads is not None for path in stage.reads(configs[stage.name])]
 
 
 @dataclass(frozen=True)
@@ -77,7 +57,7 @@ class Plan:
 def make_plan(
     stages: tuple[Stage, ...],
     configs: Mapping[str, StageConfig],
-    contents: Mapping[str, Callable[[], str]],
+    contents: Mapping[str, Callable[[], str | None]],
     *,
     first: str | None = None,
     last: str | None = None,

@@ -14,8 +14,7 @@ from infra.home import find_home
 from pipeline.compare import compared, comparison_page
 from pipeline.runner import StageResult
 from pipeline.work_dir import write_whole
-
-_NAMES = {"untrained": "untrained", "identity": "after identity warm-up", "joint": "after joint training"}
+from stages.reporting.results import TITLES
 
 
 @dataclass(frozen=True)
@@ -123,7 +122,7 @@ def _score_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     for heading in keys.values():
         table.add_column(heading, justify="right")
     for row in rows:
-        table.add_row(_NAMES.get(row["encoder"], row["encoder"]), *(_number(row.get(key), 1) for key in keys))
+        table.add_row(TITLES.get(row["encoder"], row["encoder"]), *(_number(row.get(key), 1) for key in keys))
     return table
 
 

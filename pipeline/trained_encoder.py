@@ -9,10 +9,11 @@ from infra.home import Home
 from infra.tracking.mlflow import mlflow_client
 from infra.tracking.pipelines import PipelineRun, choose_pipelines, list_pipelines
 from infra.tracking.store import FinishedRun, RunStore, check_store, tracking_uri
+from pipeline.plan import STAGES
 from reid_core.errors import UserError
 from reid_core.models.weights import IDENTITY_FILE, find_identity, read_header
 
-_STAGES = ("joint", "identity")  # that hold an encoder, the better one first
+_STAGES = tuple(stage.name for stage in reversed(STAGES) if stage.encoders)  # that leave an encoder, the best first
 _SHORTEST_ID = 6
 
 
@@ -60,9 +61,9 @@ def find_encoder(run: str | None, home: Home) -> TrainedEncoder:
 def _newest(uri: str, home: Home) -> tuple[FinishedRun, str]:
     # Pipelines first: the trials of a search hold trainings too, and most of them were not meant to be good.
     for pipeline in list_pipelines(uri):
-        if "joint" in pipeline.stages:
-            return pipeline.stages["joint"], _title(pipeline, "joint")
-    for run in _stage_runs(uri, "joint"):
+        if _STAGES[0] in pipeline.stages:
+            return pipeline.stages[_STAGES[0]], _title(pipeline, _STAGES[0])
+    for run in _stage_runs(uri, _STAGES[0]):
         return _of_stage(run)
     raise UserError(f"no joint training has finished in {home.root}; run genvar pipeline, or give --run")
 

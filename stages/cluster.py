@@ -71,7 +71,15 @@ def run(
     tracker.log_metrics({name: value for name, value in summary.items() if isinstance(value, int | float)})
 
 
-STAGE = Stage("cluster", 2, ClusterStageConfig, ("data", "identity"), run)
+STAGE = Stage(
+    name="cluster",
+    version=2,
+    config=ClusterStageConfig,
+    needs=("data", "identity"),
+    run=run,
+    does="embeds every image and gives the first pseudo labels",
+    pseudo_labels="after identity warm-up",
+)
 
 
 def read_memory(cluster_dir: Path) -> np.ndarray:

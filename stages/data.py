@@ -152,7 +152,19 @@ def find_problems(dataset: Dataset, compute: Compute) -> list[str]:
     return [verdict.problem for verdict in _verify(dataset, compute)]
 
 
-STAGE = Stage("data", 2, DataConfig, (), run, still_serves)
+STAGE = Stage(
+    name="data",
+    version=2,
+    config=DataConfig,
+    needs=(),
+    run=run,
+    does="finds the images, or renders people, and writes the image table",
+    deterministic=True,
+    check=check,
+    content=content_digest,
+    reads=lambda config: [] if config.dataset == "synthetic" else [config.data_root or Path("data")],
+    still_serves=still_serves,
+)
 
 
 @dataclass(frozen=True)

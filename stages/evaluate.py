@@ -25,17 +25,16 @@ from reid_core.evaluation.plots.ranked_lists import RankedLists, choose_queries,
 from reid_core.evaluation.ranking import Ranking, Side, bootstrap_means, measure
 from reid_core.evaluation.rerank import reranked_blocks
 from reid_core.seeds import derive_seed, generator_for
+from stages import cluster, identity, joint
 from stages.embedding import embed_images
 from stages.stage import Stage, StageConfig
 from stages.training.clustering import read_pseudo_labels
 from stages.truth import can_rank, image_paths, labelled_side, train_people
 
-# Row of the table, stage that wrote the weights, file. The last one is the headline.
-_ENCODERS = (
-    ("untrained", "identity", "untrained.safetensors"),
-    ("identity", "identity", "identity.safetensors"),
-    ("joint", "joint", "identity.safetensors"),
-)
+# Stages whose encoders and pseudo labels are measured.
+MEASURED = (identity.STAGE, cluster.STAGE, joint.STAGE)
+ENCODERS = [(stage.name, encoder) for stage in MEASURED for encoder in stage.encoders]
+HEADLINE = ENCODERS[-1][1].name
 
 
 class EvaluateConfig(StageConfig):
@@ -71,8 +70,9 @@ def run(config: EvaluateConfig, inputs: Mapping[str, Path], out_dir: Path, compu
     }
     if metrics["skipped"] is None:
         tables = []
-        for name, stage, file in _ENCODERS:
-            query, gallery = _embed_sides(config, manifest, inputs[stage] / file, compute, name)
+        for stage, encoder in ENCODERS:
+            name = encoder.name
+            query, gallery = _embed_sides(config, manifest, inputs[stage] / encoder.file, compute, name)
             ranking, lists = rank_and_list(query, gallery, length=config.list_length)
             metrics["rows"].append(_row(config, name, ranking))
             metrics["camera_pairs"] += _camera_pairs(name, ranking)
@@ -99,7 +99,14 @@ def run(config: EvaluateConfig, inputs: Mapping[str, Path], out_dir: Path, compu
     _summarise(metrics, out_dir, tracker)
 
 
-STAGE = Stage("evaluate", 2, EvaluateConfig, ("data", "identity", "cluster", "joint"), run)
+STAGE = Stage(
+    name="evaluate",
+    version=2,
+    config=EvaluateConfig,
+    needs=("data", *(stage.name for stage in MEASURED)),
+    run=run,
+    does="searches every query in the gallery and scores the ranking",
+)
 
 
 def why_skipped(manifest: Manifest) -> str | None:
@@ -176,7 +183,7 @@ def _clusters(manifest: Manifest, inputs: Mapping[str, Path]) -> list[dict[str, 
     people = train_people(manifest)
     image_ids = manifest.split("train").table["image_id"].to_pylist()
     rows = []
-    for stage in ("cluster", "joint"):
+    for stage in (stage.name for stage in MEASURED if stage.pseudo_labels):
         files = sorted((inputs[stage] / "pseudo_labels").glob("epoch-*.parquet"))
         if not files:
             continue

@@ -316,4 +316,11 @@ def _colours(
     return {"colour_probe": held}
 
 
-STAGE = Stage("generator", 3, GeneratorConfig, ("data", "mesh", "identity"), run)
+STAGE = Stage(
+    name="generator",
+    version=3,
+    config=GeneratorConfig,
+    needs=("data", "mesh", "identity"),
+    run=run,
+    does="learns to draw a person from another side",
+)

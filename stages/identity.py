@@ -34,9 +34,9 @@ from reid_core.learning.memory import (
 )
 from reid_core.learning.timer import Timer
 from reid_core.models.identity import IdentityEncoder
-from reid_core.models.weights import LoadReport, identity_header, load_pretrained, save_weights
+from reid_core.models.weights import IDENTITY_FILE, LoadReport, identity_header, load_pretrained, save_weights
 from reid_core.seeds import generator_for, initialised
-from stages.stage import ResultNeutral, Stage, StageConfig
+from stages.stage import MONITOR, Encoder, ResultNeutral, Stage, StageConfig
 from stages.training.clustering import ClusterConfig, cluster_epoch, start_cluster_workers
 from stages.training.conditions import untrained, write_conditions
 from stages.training.data import (
@@ -345,7 +345,7 @@ def _loop(context: TrainContext, job: _Job) -> None:
     learner = Learner(config, context, images, encoder, optimiser, groups)
     parts: dict[str, Stateful] = {"encoder": encoder, "optimiser": optimiser}
     progress = Progress(context, config.checkpoints, parts, averaged=[encoder])
-    monitor = LabelledMonitor(job.data_dir, out_dir / "monitor.jsonl")
+    monitor = LabelledMonitor(job.data_dir, out_dir / MONITOR)
 
     for epoch in progress.epochs(config.num_epochs):
         timer = Timer()
@@ -366,7 +366,7 @@ def _loop(context: TrainContext, job: _Job) -> None:
         progress.save()
 
     if context.rank == 0:
-        save_weights(encoder, out_dir / "identity.safetensors", identity_header(encoder, images.size))
+        save_weights(encoder, out_dir / IDENTITY_FILE, identity_header(encoder, images.size))
         _write_summary(config, report, len(images), progress.history, out_dir)
         loaded = untrained(job.data_dir, weights=config.weights)
         cameras_used = config.camera_ids() if images.cameras is not None else []
@@ -416,4 +416,16 @@ def _cameras(config: IdentityConfig, images: TrainingImages) -> Tensor | None:
     return images.cameras
 
 
-STAGE = Stage("identity", 2, IdentityConfig, ("data",), run)
+STAGE = Stage(
+    name="identity",
+    version=2,
+    config=IdentityConfig,
+    needs=("data",),
+    run=run,
+    does="first encoder, without labels: clusters and contrast",
+    encoders=(
+        Encoder("untrained", "untrained encoder", "untrained.safetensors"),
+        Encoder("identity", "identity warm-up", IDENTITY_FILE),
+    ),
+    reads=lambda config: [weights] if (weights := Path(config.weights)).is_file() else [],
+)

@@ -29,6 +29,7 @@ from reid_core.learning.memory import FeatureMemory, cluster_means
 from reid_core.learning.timer import Timer
 from reid_core.losses.contrastive import Pool, draw_rows
 from reid_core.models.weights import (
+    IDENTITY_FILE,
     identity_header,
     load_discriminator,
     load_generator,
@@ -39,7 +40,7 @@ from reid_core.models.weights import (
 from reid_core.seeds import generator_for
 from stages.cluster import read_memory
 from stages.identity import AugmentConfig
-from stages.stage import ResultNeutral, Stage, StageConfig
+from stages.stage import MONITOR, Encoder, ResultNeutral, Stage, StageConfig
 from stages.training.clustering import ClusterConfig, cluster_epoch, start_cluster_workers, write_pseudo_labels
 from stages.training.conditions import read_conditions, write_conditions
 from stages.training.data import (
@@ -365,7 +366,7 @@ def _loop(context: TrainContext, job: _Job) -> None:
     )
     learner = Learner(config, context, images, guidance, networks, optimisers, memory, groups)
     progress = Progress(context, config.checkpoints, _parts(learner), averaged=[networks.encoder])
-    monitor = LabelledMonitor(job.inputs["data"], out_dir / "monitor.jsonl")
+    monitor = LabelledMonitor(job.inputs["data"], out_dir / MONITOR)
 
     for epoch in progress.epochs(config.num_epochs):
         last = epoch + 1 == config.num_epochs
@@ -438,7 +439,7 @@ def _parts(learner: Learner) -> dict[str, Stateful]:
 
 def _write_results(learner: Learner, history: list[dict[str, float]], out_dir: Path) -> None:
     config, networks, size = learner.config, learner.networks, learner.images.size
-    save_weights(networks.encoder, out_dir / "identity.safetensors", identity_header(networks.encoder, size))
+    save_weights(networks.encoder, out_dir / IDENTITY_FILE, identity_header(networks.encoder, size))
     for name, network in (("generator", networks.generator), ("discriminator", networks.discriminator)):
         save_weights(network, out_dir / f"{name}.safetensors", network_header(network, size))
     last_row = history[-1] if history else {}
@@ -478,4 +479,13 @@ def _read_memory(cluster_dir: Path, num_images: int) -> Tensor:
     return memory
 
 
-STAGE = Stage("joint", 2, JointConfig, ("data", "mesh", "identity", "generator", "cluster"), run)
+STAGE = Stage(
+    name="joint",
+    version=2,
+    config=JointConfig,
+    needs=("data", "mesh", "identity", "generator", "cluster"),
+    run=run,
+    does="encoder and generator learn together from generated views",
+    encoders=(Encoder("joint", "joint training", IDENTITY_FILE),),
+    pseudo_labels="end of joint training",
+)

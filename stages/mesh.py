@@ -35,7 +35,6 @@ from stages.stage import Stage, StageConfig
 # Raised when a source makes other bodies or other maps of the same images.
 _MAPS_VERSION = 2
 _TRUTH = "truth.parquet"
-OUTSIDE = ("smpl", "images")  # sources that read files from outside of the pipeline
 
 
 class MeshSourceConfig(StageConfig):
@@ -79,10 +78,18 @@ class Plan:
     notes: tuple[str, ...] = ()
 
 
-def content_digest(config: MeshSourceConfig) -> str:
-    """Return a short name of the files that a source of ``OUTSIDE`` reads; a UserError when they are not as wanted."""
+def content_digest(config: MeshSourceConfig) -> str | None:
+    """Return a short name of the files that a source reads from outside of the pipeline; a UserError when they lack."""
+    if config.source not in ("smpl", "images"):
+        return None
     check_source(config)
     return _digest(*_outside(config))
+
+
+def read_by_workers(config: MeshSourceConfig) -> list[Path]:
+    """Return the file or folder that workers open; a table of SMPL bodies is read before, and sent to them in rows."""
+    path = {"smpl": config.smpl_model, "images": config.maps_dir}.get(config.source)
+    return [path] if path else []
 
 
 def check_source(config: MeshSourceConfig) -> None:
@@ -241,7 +248,17 @@ def run(config: MeshConfig, inputs: Mapping[str, Path], out_dir: Path, compute: 
     tracker.log_metrics(numbers)
 
 
-STAGE = Stage("mesh", 2, MeshConfig, ("data",), run)
+STAGE = Stage(
+    name="mesh",
+    version=2,
+    config=MeshConfig,
+    needs=("data",),
+    run=run,
+    does="places a 3D body into each image and draws it from eight sides",
+    deterministic=True,
+    content=content_digest,
+    reads=read_by_workers,
+)
 
 
 def choose_topology(height: int, device: str) -> str:

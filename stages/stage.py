@@ -1,6 +1,6 @@
 """What a stage is: a name, a configuration, the stages it reads, and one retry-safe function."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,9 @@ from pydantic import BaseModel, ConfigDict
 
 from infra.compute.protocol import Compute
 from infra.tracking.protocol import Tracker
+
+# Files in which a training stage keeps one JSON object an epoch: losses and clusters, and labelled looks.
+HISTORY, MONITOR = "history.jsonl", "monitor.jsonl"
 
 
 class StageConfig(BaseModel):
@@ -30,8 +33,23 @@ class ResultNeutral:
 
 
 @dataclass(frozen=True)
+class Encoder:
+    """One identity encoder that a stage leaves.
+
+    Attributes:
+        name: As results are listed under.
+        title: For people.
+        file: Of its weights, in the stage's folder.
+    """
+
+    name: str
+    title: str
+    file: str
+
+
+@dataclass(frozen=True)
 class Stage:
-    """One stage of the pipeline.
+    """One stage of the pipeline, and all that the rest of the code knows of it.
 
     Attributes:
         name: Short, unique; names the stage's configuration, run and folder.
@@ -41,6 +59,13 @@ class Stage:
         run: ``run(config, inputs, out_dir, compute, tracker)`` reads the input directories (stage name to path) and
             fills ``out_dir``. Called again on the same ``out_dir`` after a crash. What a rerun may continue from
             (checkpoints, shards) lies in ``out_dir.parent / "scratch"``; it is not uploaded.
+        does: What it does, in a few words.
+        encoders: Identity encoders that it leaves, its best one last.
+        pseudo_labels: What results call the pseudo labels that it leaves; empty where it leaves none.
+        deterministic: Whether its results are the same with and without the deterministic mode.
+        check: Raises a UserError where what a configuration names is not there; called before any work.
+        content: Returns a digest of what a configuration reads from outside of the pipeline; None for nothing.
+        reads: Returns the files and folders that workers open, so that every node of a cluster must see them.
         still_serves: Asked of the artifacts of a finished run with the same fingerprint before they are reused:
             ``still_serves(config, folder)`` is False where they point to something that has moved. None: always.
     """
@@ -50,4 +75,11 @@ class Stage:
     config: type[StageConfig]
     needs: tuple[str, ...]
     run: Callable[[Any, Mapping[str, Path], Path, Compute, Tracker], None]
+    does: str = ""
+    encoders: tuple[Encoder, ...] = ()
+    pseudo_labels: str = ""
+    deterministic: bool = False
+    check: Callable[[Any], None] | None = None
+    content: Callable[[Any], str | None] | None = None
+    reads: Callable[[Any], Sequence[Path]] | None = None
     still_serves: Callable[[Any, Path], bool] | None = None

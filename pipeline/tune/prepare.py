@@ -12,7 +12,7 @@ from rich.console import Console
 
 from infra.tracking.store import RunStore
 from pipeline.command import Options, plan_of, resolve
-from pipeline.plan import STAGES, Plan, check_data
+from pipeline.plan import STAGES, Plan, check
 from pipeline.tune.objective import Objective, find_objective, listened_stage
 from pipeline.tune.ray_tune import Schedule
 from pipeline.tune.space import Dimension, check_space, read_space
@@ -104,7 +104,7 @@ def prepare(options: SearchOptions) -> Search:
     def configure(overrides: Any) -> None:
         texts = tuple(f"{key}={json.dumps(value)}" for key, value in overrides)
         _, varied = resolve(dataclasses.replace(base, overrides=(*base.overrides, *texts)), None)
-        check_data(varied["data"])
+        check(varied)
 
     check_space(space, configure)
     searched = {dimension.stage for dimension in space}

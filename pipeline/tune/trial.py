@@ -25,12 +25,11 @@ from pipeline.runner import StageResult, run_plan
 from pipeline.tune.objective import Objective
 from pipeline.work_dir import write_whole
 from reid_core.errors import UserError
+from stages.stage import HISTORY, MONITOR
 
 RUNNING, DONE, PRUNED, FAILED = "running", "done", "pruned", "failed"
 # How MLflow calls them: a pruned trial was stopped on purpose and has no weights.
 _STATUS = {DONE: "FINISHED", PRUNED: "KILLED", FAILED: "FAILED"}
-
-HISTORY_FILES = ("history.jsonl", "monitor.jsonl")
 
 
 @dataclass(frozen=True)
@@ -236,7 +235,7 @@ def close_trial(store: RunStore, record: TrialRecord) -> None:
 def epochs_of(folder: Path) -> list[dict[str, float]]:
     """Return what a finished training stage logged, one row an epoch, in order."""
     rows: dict[int, dict[str, float]] = {}
-    for name in HISTORY_FILES:
+    for name in (HISTORY, MONITOR):
         if (path := folder / name).is_file():
             prefix = "monitor/" if name == "monitor.jsonl" else ""
             for line in path.read_text().splitlines():

@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from stages.stage import HISTORY, MONITOR, Stage
 from stages.training.conditions import Conditions, read_conditions
 
 
@@ -14,7 +15,7 @@ class StageFacts:
     """What one stage left behind; what is missing is empty.
 
     Attributes:
-        name: Name of the stage.
+        stage: The stage itself.
         marker: ``stage.json``: version, fingerprint, configuration, times, package versions, commit.
         summary: ``summary.json``: headline numbers and sentences.
         history: ``history.jsonl``: losses, cluster counts and speed, one row an epoch.
@@ -26,16 +27,16 @@ class StageFacts:
         num_bytes: Their size.
     """
 
-    name: str
-    marker: Mapping[str, Any]
-    summary: Mapping[str, Any]
-    history: tuple[Mapping[str, Any], ...]
-    monitor: tuple[Mapping[str, Any], ...]
-    metrics: Mapping[str, Any]
-    conditions: Mapping[str, Conditions]
-    pictures: tuple[Path, ...]
-    num_files: int
-    num_bytes: int
+    stage: Stage
+    marker: Mapping[str, Any] = field(default_factory=dict)
+    summary: Mapping[str, Any] = field(default_factory=dict)
+    history: tuple[Mapping[str, Any], ...] = ()
+    monitor: tuple[Mapping[str, Any], ...] = ()
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    conditions: Mapping[str, Conditions] = field(default_factory=dict)
+    pictures: tuple[Path, ...] = ()
+    num_files: int = 0
+    num_bytes: int = 0
 
     @property
     def config(self) -> Mapping[str, Any]:
@@ -44,15 +45,17 @@ class StageFacts:
         return config if isinstance(config, dict) else {}
 
 
-def read_facts(name: str, directory: Path) -> StageFacts:
-    """Read everything that a stage left for people in its folder."""
+def read_facts(stage: Stage, directory: Path | None) -> StageFacts:
+    """Read everything that a stage left for people in its folder; nothing where it has none."""
+    if directory is None:
+        return StageFacts(stage)
     files = [path for path in directory.rglob("*") if path.is_file()]
     return StageFacts(
-        name=name,
+        stage=stage,
         marker=read_object(directory / "stage.json"),
         summary=read_object(directory / "summary.json"),
-        history=read_rows(directory / "history.jsonl"),
-        monitor=read_rows(directory / "monitor.jsonl"),
+        history=read_rows(directory / HISTORY),
+        monitor=read_rows(directory / MONITOR),
         metrics=read_object(directory / "metrics.json"),
         conditions=read_conditions(directory),
         pictures=tuple(sorted((directory / "pictures").glob("*.png"))),

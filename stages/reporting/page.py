@@ -45,16 +45,6 @@ def _read(name: str) -> str:
     return (files("stages") / name).read_text(encoding="utf-8")
 
 
-DOES = {
-    "data": "finds the images, or renders people, and writes the image table",
-    "mesh": "places a 3D body into each image and draws it from eight sides",
-    "identity": "first encoder, without labels: clusters and contrast",
-    "generator": "learns to draw a person from another side",
-    "cluster": "embeds every image and gives the first pseudo labels",
-    "joint": "encoder and generator learn together from generated views",
-    "evaluate": "searches every query in the gallery and scores the ranking",
-    "report": "writes this page",
-}
 # The packages that a result can depend on; the others are in each stage's own record.
 PACKAGES_SHOWN = (
     "genvar", "python", "torch", "torchvision", "pytorch3d", "easypytorch3d", "anny", "faiss-gpu", "faiss-cpu", "ray",
@@ -134,14 +124,14 @@ def stage_line(facts: StageFacts, newest: str = "") -> StageLine:
     """Return what the page says of one stage; ``newest`` is the pipeline that computed the latest of them."""
     reused = bool(newest) and facts.marker.get("pipeline", newest) != newest
     return StageLine(
-        name=facts.name,
-        does=DOES.get(facts.name, ""),
+        name=facts.stage.name,
+        does=facts.stage.does,
         time=duration(seconds_of(facts)) if is_number(facts.marker.get("seconds")) else "–",
         when=minute(str(facts.marker.get("finished") or "–")) + (", reused" if reused else ""),
         wrote=f"{facts.num_files:,} {'file' if facts.num_files == 1 else 'files'}, {size(facts.num_bytes)}",
         # The scores stand in the table of results already.
         facts=()
-        if facts.name == "evaluate"
+        if facts.stage.name == "evaluate"
         else tuple((name.replace("_", " "), words(value)) for name, value in facts.summary.items() if value != ""),
         curves=curves(facts.history, facts.monitor),
     )
@@ -171,9 +161,9 @@ def remarks(stages: Mapping[str, StageFacts]) -> list[str]:
     for facts in stages.values():
         for name, value in facts.summary.items():
             # Why there was no evaluation is the headline already.
-            if facts.name != "evaluate" and isinstance(value, str) and value and name in SENTENCES:
+            if facts.stage.name != "evaluate" and isinstance(value, str) and value and name in SENTENCES:
                 text = value if len(value) <= LONGEST_REMARK else value[:LONGEST_REMARK].rsplit(" ", 1)[0] + " ..."
-                said[f"{facts.name}: {sentence(SENTENCES[name] + text)}"] = None
+                said[f"{facts.stage.name}: {sentence(SENTENCES[name] + text)}"] = None
     return list(said)
 
 

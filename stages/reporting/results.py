@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from stages.evaluate import ENCODERS, HEADLINE, MEASURED
 from stages.reporting.curves import is_number
 from stages.reporting.facts import StageFacts
 from stages.training.conditions import Conditions
 
-ENCODERS = {"untrained": "untrained", "identity": "identity warm-up", "joint": "joint training"}
+TITLES = {encoder.name: encoder.title for _, encoder in ENCODERS}
 SCORES = {"mAP": "mAP", "rank1": "rank-1", "rank5": "rank-5", "rank10": "rank-10", "rank20": "rank-20", "mINP": "mINP"}
-HEADLINE_ENCODER = "joint"
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def encoder_table(stages: Mapping[str, StageFacts]) -> Table | None:
     for row in rows:
         encoder = str(row.get("encoder", ""))
         scores = tuple(with_interval(row, score) for score in SCORES)
-        cells.append((ENCODERS.get(encoder, encoder), *scores, *conditions_of(stages, encoder).values()))
+        cells.append((TITLES.get(encoder, encoder), *scores, *conditions_of(stages, encoder).values()))
     best = set()
     for column, score in enumerate(SCORES, start=1):
         values = [row.get(score) for row in rows]
@@ -72,7 +72,7 @@ def cluster_table(stages: Mapping[str, StageFacts]) -> Table | None:
     rows = [row for row in listed(stages["evaluate"].metrics.get("clusters")) if row]
     if not rows:
         return None
-    names = {"cluster": "after identity warm-up", "joint": "end of joint training"}
+    names = {stage.name: stage.pseudo_labels for stage in MEASURED}
     cells = tuple(
         (
             names.get(str(row.get("stage")), str(row.get("stage", ""))),
@@ -89,9 +89,7 @@ def cluster_table(stages: Mapping[str, StageFacts]) -> Table | None:
 
 def camera_table(stages: Mapping[str, StageFacts]) -> Table | None:
     """Return mAP by camera of query and of gallery, after joint training; None where nothing was measured."""
-    rows = [
-        row for row in listed(stages["evaluate"].metrics.get("camera_pairs")) if row.get("encoder") == HEADLINE_ENCODER
-    ]
+    rows = [row for row in listed(stages["evaluate"].metrics.get("camera_pairs")) if row.get("encoder") == HEADLINE]
     pairs = {
         (row["query_camera"], row["gallery_camera"]): row.get("mAP")
         for row in rows
@@ -114,14 +112,12 @@ def headline(stages: Mapping[str, StageFacts]) -> str:
         return sentence(skipped)
     scores = {str(row.get("encoder")): row.get("mAP") for row in score_rows(stages)}
     known = {name: float(value) for name, value in scores.items() if is_number(value)}
-    if "joint" not in known:
+    if HEADLINE not in known:
         return "The evaluation left no scores."
-    gains = [
-        f"{signed(known['joint'] - known[name])} against the {words}"
-        for name, words in (("identity", "identity warm-up"), ("untrained", "untrained encoder"))
-        if name in known
-    ]
-    return f"Joint training reaches {known['joint']:.1f} % mAP" + (f": {', '.join(gains)}." if gains else ".")
+    others = [(name, title) for name, title in reversed(TITLES.items()) if name in known and name != HEADLINE]
+    gains = [f"{signed(known[HEADLINE] - known[name])} against the {title}" for name, title in others]
+    start = f"{TITLES[HEADLINE].capitalize()} reaches {known[HEADLINE]:.1f} % mAP"
+    return start + (f": {', '.join(gains)}." if gains else ".")
 
 
 def query_note(stages: Mapping[str, StageFacts]) -> str:
@@ -154,11 +150,11 @@ def has_intervals(stages: Mapping[str, StageFacts]) -> bool:
 
 def best_on_test(stages: Mapping[str, StageFacts]) -> str:
     """Say what choosing the epoch on the test set would have shown, as some papers do; it chose nothing here."""
-    looks = [row for row in stages["joint"].monitor if is_number(row.get("mAP")) and is_number(row.get("epoch"))]
+    looks = [row for row in stages[HEADLINE].monitor if is_number(row.get("mAP")) and is_number(row.get("epoch"))]
     if not looks:
         return ""
     best = max(looks, key=lambda row: float(row["mAP"]))
-    return f"best_on_test: {best['mAP']:.1f} % mAP after epoch {int(best['epoch']) + 1} of joint training."
+    return f"best_on_test: {best['mAP']:.1f} % mAP after epoch {int(best['epoch']) + 1} of {TITLES[HEADLINE]}."
 
 
 def listed(value: object) -> list[Mapping[str, Any]]:

@@ -20,7 +20,7 @@ from reid_core.evaluation.embed import embed
 from reid_core.learning.generation import GenerationBatch, draw_angles, guidance_for
 from reid_core.learning.mixing import Mixture, draw_mixture
 from reid_core.mesh.cache import open_mesh_cache
-from stages.stage import StageConfig
+from stages.stage import HISTORY, StageConfig
 
 ANGLES = (45, 90, 135, 180, 225, 270, 315)
 
@@ -236,7 +236,7 @@ def varied_batch(
 
 def log_epoch(tracker: Tracker, history: list[dict[str, float]], out_dir: Path) -> None:
     """Write ``history.jsonl`` anew and log its last row; on rank 0."""
-    (out_dir / "history.jsonl").write_text("".join(json.dumps(row) + "\n" for row in history))
+    (out_dir / HISTORY).write_text("".join(json.dumps(row) + "\n" for row in history))
     row = {name: value for name, value in history[-1].items() if name != "epoch"}
     tracker.log_metrics(row, step=int(history[-1]["epoch"]))
 

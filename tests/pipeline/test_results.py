@@ -58,7 +58,7 @@ def test_several_seeds_have_a_page(tmp_path: Path) -> None:
 
 def test_the_tables_say_what_a_newcomer_looks_for(tmp_path: Path) -> None:
     text = _printed(_outcome(tmp_path, _METRICS), tmp_path)
-    for wanted in ("untrained", "after joint training", "60.0", "70.0", "80", "0.500", "reused", "12.3", "report.html"):
+    for wanted in ("untrained", "joint training", "60.0", "70.0", "80", "0.500", "reused", "12.3", "report.html"):
         assert wanted in text
     assert f"genvar ui --home {tmp_path}" in text
     assert "make ui" in _printed(_outcome(tmp_path, _METRICS), find_home().root)

@@ -65,7 +65,7 @@ def test_the_page_tells_the_scores_and_needs_nothing_beside_itself(tmp_path: Pat
 
     assert "Joint training reaches 42.1 % mAP: +5.3 against the identity warm-up, +24.1 against the untrained" in text
     for cell in (
-        "untrained",
+        "untrained encoder",
         "identity warm-up",
         "joint training",
         "36.8",

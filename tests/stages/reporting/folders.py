@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from stages.report import REPORTED
+from stages.reporting.facts import StageFacts, read_facts
 from stages.training.conditions import Conditions, write_conditions
 
-NAMES = ("data", "mesh", "identity", "generator", "cluster", "joint", "evaluate")
+STAGES = {stage.name: stage for stage in REPORTED}
 SUMMARIES: dict[str, dict[str, Any]] = {
     "data": {"dataset": "synthetic", "num_train": 800, "num_query": 80, "num_gallery": 320, "unreadable": 0},
     "mesh": {"num_images": 800, "ok": 800, "topology": "notoes_collapse5pc"},
@@ -56,7 +58,7 @@ METRICS: dict[str, Any] = {
 
 def finished_stages(root: Path, *, metrics: Mapping[str, Any] = METRICS) -> dict[str, Path]:
     """Fill a folder a stage and return them by name."""
-    inputs = {name: root / name for name in NAMES}
+    inputs = {name: root / name for name in STAGES}
     for index, (name, directory) in enumerate(inputs.items()):
         (directory / "pictures").mkdir(parents=True)
         marker = {
@@ -94,6 +96,11 @@ def finished_stages(root: Path, *, metrics: Mapping[str, Any] = METRICS) -> dict
     ):
         save_noise(inputs[name] / "pictures" / f"{picture}.png", columns)
     return inputs
+
+
+def facts_of(folders: Mapping[str, Path]) -> dict[str, StageFacts]:
+    """Read what stages left in their folders."""
+    return {name: read_facts(STAGES[name], folder) for name, folder in folders.items()}
 
 
 def history_row(name: str, epoch: int) -> dict[str, float]:

@@ -3,6 +3,7 @@ from pathlib import Path
 
 from stages.reporting.facts import read_facts
 from stages.reporting.results import body_table, status_counts
+from tests.stages.reporting.folders import STAGES
 
 
 def test_counts_at_the_top_or_one_level_down() -> None:
@@ -13,11 +14,11 @@ def test_counts_at_the_top_or_one_level_down() -> None:
 
 def test_shares_add_up(tmp_path: Path) -> None:
     (tmp_path / "summary.json").write_text(json.dumps({"ok": 3000, "unreadable": 1000}))
-    table = body_table(read_facts("mesh", tmp_path))
+    table = body_table(read_facts(STAGES["mesh"], tmp_path))
     assert table is not None
     assert table.rows == (
         ("ok", "3,000", "75.0 %", "a body was placed"),
         ("unreadable", "1,000", "25.0 %", "the file could not be decoded"),
     )
     (tmp_path / "summary.json").write_text("{}")
-    assert body_table(read_facts("mesh", tmp_path)) is None
+    assert body_table(read_facts(STAGES["mesh"], tmp_path)) is None

@@ -9,10 +9,8 @@ from typing import Any
 import pytest
 
 from pipeline.compare import compared, comparison_page
-from stages.report import NEEDS
-from stages.reporting.facts import read_facts
 from stages.reporting.page import page
-from tests.stages.reporting.folders import METRICS, finished_stages
+from tests.stages.reporting.folders import METRICS, facts_of, finished_stages
 
 _BROWSER = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""
@@ -64,7 +62,7 @@ def look(document: str, folder: Path, *, width: int) -> dict[str, Any]:
 def test_the_report_fits_a_laptop_and_a_phone(tmp_path: Path, width: int) -> None:
     rows = [{**row, "mAP_low": row["mAP"] - 3, "mAP_high": row["mAP"] + 3} for row in METRICS["rows"]]
     inputs = finished_stages(tmp_path, metrics={**METRICS, "rows": rows})
-    found = look(page("Report", {name: read_facts(name, inputs[name]) for name in NEEDS}), tmp_path, width=width)
+    found = look(page("Report", facts_of(inputs)), tmp_path, width=width)
     assert found["overflow"] <= 0, "the page itself never scrolls sideways, only its tables do"
     assert (found["images"], found["broken"]) == (5, 0)
     assert found["curves"] == 15

@@ -2,11 +2,11 @@ import json
 from pathlib import Path
 
 from stages.reporting.facts import read_facts, read_object, read_rows
-from tests.stages.reporting.folders import finished_stages
+from tests.stages.reporting.folders import STAGES, finished_stages
 
 
 def test_a_finished_stage_is_read_whole(tmp_path: Path) -> None:
-    facts = read_facts("joint", finished_stages(tmp_path)["joint"])
+    facts = read_facts(STAGES["joint"], finished_stages(tmp_path)["joint"])
     assert facts.config["temperature"] == 0.04
     assert len(facts.history) == len(facts.monitor) == 6
     assert [path.name for path in facts.pictures] == ["mixing-grid.png"]
@@ -15,7 +15,7 @@ def test_a_finished_stage_is_read_whole(tmp_path: Path) -> None:
 
 
 def test_a_missing_folder_is_empty_facts(tmp_path: Path) -> None:
-    facts = read_facts("mesh", tmp_path / "nothing")
+    facts = read_facts(STAGES["mesh"], tmp_path / "nothing")
     assert (facts.marker, facts.history, facts.pictures, facts.num_files, facts.config) == ({}, (), (), 0, {})
 
 
@@ -32,4 +32,4 @@ def test_a_row_cut_off_by_a_kill_is_left_out(tmp_path: Path) -> None:
 
 def test_a_configuration_that_is_no_object_is_none(tmp_path: Path) -> None:
     (tmp_path / "stage.json").write_text(json.dumps({"config": "words"}))
-    assert read_facts("data", tmp_path).config == {}
+    assert read_facts(STAGES["data"], tmp_path).config == {}

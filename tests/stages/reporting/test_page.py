@@ -6,12 +6,12 @@ import yaml
 
 from stages.reporting.facts import StageFacts, read_facts
 from stages.reporting.page import configuration, dataset_of, duration, environment_of, finished, remarks, size, words
-from tests.stages.reporting.folders import finished_stages
+from tests.stages.reporting.folders import STAGES, facts_of, finished_stages
 
 
 @pytest.fixture
 def stages(tmp_path: Path) -> dict[str, StageFacts]:
-    return {name: read_facts(name, directory) for name, directory in finished_stages(tmp_path).items()}
+    return facts_of(finished_stages(tmp_path))
 
 
 def test_configuration_is_a_file_that_reads_back(stages: dict[str, StageFacts]) -> None:
@@ -34,12 +34,12 @@ def test_what_it_ran_on(stages: dict[str, StageFacts]) -> None:
 def test_sentences_are_remarks_and_other_words_are_not(tmp_path: Path) -> None:
     summary = {"version": "rendered people, seed 0", "note": "no mesh for real images.", "left out": "a.jpg: cut off"}
     (tmp_path / "summary.json").write_text(json.dumps(summary))
-    assert remarks({"mesh": read_facts("mesh", tmp_path)}) == [
+    assert remarks({"mesh": read_facts(STAGES["mesh"], tmp_path)}) == [
         "mesh: no mesh for real images.",
         "mesh: left out unreadable images: a.jpg: cut off.",
     ]
     (tmp_path / "summary.json").write_text(json.dumps({"note": "word " * 200}))
-    (long,) = remarks({"mesh": read_facts("mesh", tmp_path)})
+    (long,) = remarks({"mesh": read_facts(STAGES["mesh"], tmp_path)})
     assert 390 < len(long) < 420
 
 

@@ -1,7 +1,7 @@
 from pathlib import Path
 from typing import Any
 
-from stages.reporting.facts import StageFacts, read_facts
+from stages.reporting.facts import StageFacts
 from stages.reporting.results import (
     best_on_test,
     camera_table,
@@ -14,12 +14,12 @@ from stages.reporting.results import (
     with_interval,
 )
 from stages.training.conditions import write_conditions
-from tests.stages.reporting.folders import LOADED, METRICS, WARM, finished_stages
+from tests.stages.reporting.folders import LOADED, METRICS, WARM, facts_of, finished_stages
 
 
 def stages(root: Path, **changed: Any) -> dict[str, StageFacts]:
     inputs = finished_stages(root, metrics={**METRICS, **changed})
-    return {name: read_facts(name, directory) for name, directory in inputs.items()}
+    return facts_of(inputs)
 
 
 def test_scores_and_their_conditions_stand_in_one_row(tmp_path: Path) -> None:
@@ -40,7 +40,7 @@ def test_each_encoder_has_the_conditions_that_its_stage_recorded(tmp_path: Path)
     write_conditions(inputs["identity"], {"untrained": LOADED, "identity": warm})
     write_conditions(inputs["joint"], {"joint": warm.trained("joint", 3, 6)})
     (inputs["cluster"] / "conditions.json").unlink()
-    facts = {name: read_facts(name, directory) for name, directory in inputs.items()}
+    facts = facts_of(inputs)
     encoders, clusters = encoder_table(facts), cluster_table(facts)
     assert encoders is not None
     assert clusters is not None
@@ -53,7 +53,7 @@ def test_an_older_run_that_recorded_no_conditions_has_unknown_ones(tmp_path: Pat
     inputs = finished_stages(tmp_path)
     for name in ("identity", "cluster", "joint"):
         (inputs[name] / "conditions.json").unlink()
-    table = encoder_table({name: read_facts(name, directory) for name, directory in inputs.items()})
+    table = encoder_table(facts_of(inputs))
     assert table is not None
     assert {cell for row in table.rows for cell in row[table.numbers[1] :]} == {"unknown"}
 
