@@ -7,7 +7,7 @@ from rich.table import Table
 
 from reid_core.data.datasets.base import Counts, Dataset, DatasetSpec, SplitCount, count, count_splits, verify_counts
 from reid_core.data.datasets.find import SYNTHETIC, candidates, canonical_name, locate_dataset, spec_of
-from reid_core.data.verify import refuse_many_unreadable
+from reid_core.data.images import refuse_many_unreadable
 from reid_core.errors import UserError
 from stages.data import find_problems
 

@@ -5,8 +5,7 @@ from pathlib import Path
 import torch
 
 from pipeline.trained_encoder import TrainedEncoder
-from reid_core.data.images import load_images
-from reid_core.data.verify import verify_image
+from reid_core.data.images import load_images, verify_image
 from reid_core.errors import UserError
 from reid_core.evaluation.embed import find_pictures
 from reid_core.models.onnx_export import TOLERANCE, export_onnx, largest_difference

@@ -16,12 +16,11 @@ from infra.tracking.protocol import Tracker
 from reid_core.data.datasets.base import MARKET_FOLDERS, Dataset, Record, count
 from reid_core.data.datasets.find import SYNTHETIC, canonical_name, describe_names, find_dataset
 from reid_core.data.datasets.layouts import read_images
-from reid_core.data.images import load_images
+from reid_core.data.images import Verdict, load_images, refuse_many_unreadable, verify_image
 from reid_core.data.manifest import SCHEMA, Manifest, content_digests, read_manifest, write_manifest
 from reid_core.data.synthetic.settings import VERSION as RENDERER_VERSION
 from reid_core.data.synthetic.settings import SyntheticSettings
 from reid_core.data.synthetic.write import finish, plan_shards, render_shard
-from reid_core.data.verify import Verdict, refuse_many_unreadable, verify_image
 from reid_core.errors import UserError
 from reid_core.evaluation.sheets import Cell, draw_sheet
 from stages.stage import ResultNeutral, Stage, StageConfig

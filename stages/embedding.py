@@ -154,7 +154,7 @@ def _embed_shard(shard: _Shard) -> np.ndarray:
 
 
 def _embed_readable_shard(shard: _Shard) -> tuple[np.ndarray, np.ndarray, dict[int, str]]:
-    from reid_core.data.verify import verify_image
+    from reid_core.data.images import verify_image
 
     verdicts = [verify_image(path) for path in shard.paths]
     problems = {row: verdict.problem for row, verdict in enumerate(verdicts) if verdict.problem}

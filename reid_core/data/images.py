@@ -1,16 +1,16 @@
-"""Decoding photographs to tensors, and the two forms in which images travel: stored bytes and signed floats.
+"""Pictures as files and as tensors: checking, decoding and resizing them, and keeping many decoded ones in one file.
 
-Decoded pictures in one file: written once, by as many processes as there are, and mapped by all that read them.
-
-N pictures of 3 x H x W bytes, one after the other; the processes of a machine share what the system has read of it.
+Tensors of images are stored bytes or floats in [-1, 1]. Letters: N pictures, H x W pixels.
 """
 
 import os
 import struct
+import warnings
 import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,6 +18,10 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from reid_core.errors import UserError
+
+MIN_SIDE = 8  # pixels; smaller pictures show nobody
+MAX_UNREADABLE = 0.05  # of all images; more means that something is wrong with the copy
+_BLOCK = 256  # pictures in memory before they are written
 
 # Named, so that a file with a picture's name can never start one of Pillow's external interpreters (EPS, PDF).
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
@@ -69,6 +73,52 @@ def as_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
+class Verdict(NamedTuple):
+    """Result of decoding one image.
+
+    Attributes:
+        width: In pixels, 0 when unreadable.
+        height: In pixels, 0 when unreadable.
+        problem: Why the image is left out, or empty.
+    """
+
+    width: int
+    height: int
+    problem: str
+
+
+def verify_image(path: Path) -> Verdict:
+    """Decode one image to its last byte and tell whether it is of use."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return Verdict(0, 0, "its name is not valid UTF-8")
+    try:
+        if path.stat().st_size == 0:
+            return Verdict(0, 0, "the file is empty")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's remarks on metadata; pixels alone matter
+            width, height = decode(path).size
+    except FileNotFoundError:
+        return Verdict(0, 0, "the file does not exist")
+    except DAMAGE as error:
+        reason = str(error).split("\n")[0][:120]
+        reason = "no picture format that is known" if reason.startswith("cannot identify") else reason
+        return Verdict(0, 0, f"it cannot be decoded ({reason})")
+    if min(width, height) < MIN_SIDE:
+        return Verdict(0, 0, f"it has only {width} x {height} pixels")
+    return Verdict(width, height, "")
+
+
+def refuse_many_unreadable(problems: Sequence[str], total: int, root: Path) -> None:
+    """Raise a UserError when more than 5 % of ``total`` images have a problem; a problem reads ``path: why``."""
+    if len(problems) > MAX_UNREADABLE * total:
+        raise UserError(
+            f"{len(problems):,} of {total:,} images in {root} cannot be read, more than "
+            f"{MAX_UNREADABLE:.0%} (first: {'; '.join(problems[:3])}); repair or remove them"
+        )
+
+
 def load_images(paths: Sequence[Path], size: tuple[int, int], *, num_threads: int = 1) -> Tensor:
     """Decode pictures and resize them (bicubic) to one size.
 
@@ -114,18 +164,17 @@ def as_uint8(images: Tensor) -> Tensor:
     return ((images.detach() + 1.0) * 127.5).round().clamp(0, 255).to(torch.uint8)
 
 
-_BLOCK = 256  # pictures in memory before they are written
-
-
 def write_decoded(
-    file: Path, paths: Sequence[Path], rows: range, size: tuple[int, int], *, num_threads: int = 1
+    file: Path, paths: Sequence[Path], indices: range, size: tuple[int, int], *, num_threads: int = 1
 ) -> None:
-    """Decode some of N pictures and write them to their places, which others may do for the rest at the same time.
+    """Decode some of N pictures into a file of all of them, one picture of 3 x H x W bytes after the other.
+
+    Several processes may write other pictures to the same file at the same time.
 
     Args:
-        file: Made where it is missing; what is in other places stays.
+        file: Created where it is missing; bytes of other pictures stay.
         paths: All N picture files.
-        rows: Which of them, without gaps.
+        indices: Pictures to write, without gaps.
         size: Height and width in pixels.
         num_threads: Pictures decoded at the same time.
 
@@ -135,24 +184,33 @@ def write_decoded(
     height, width = size
     descriptor = os.open(file, os.O_CREAT | os.O_RDWR, 0o666)
     try:
-        for first in range(rows.start, rows.stop, _BLOCK):
-            block = paths[first : min(first + _BLOCK, rows.stop)]
+        for first in range(indices.start, indices.stop, _BLOCK):
+            block = paths[first : min(first + _BLOCK, indices.stop)]
             content = memoryview(load_images(block, size, num_threads=num_threads).numpy().tobytes())
-            place = first * 3 * height * width
+            offset = first * 3 * height * width
             while content:
-                written = os.pwrite(descriptor, content, place)
-                content, place = content[written:], place + written
+                written = os.pwrite(descriptor, content, offset)
+                content, offset = content[written:], offset + written
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
 
 def is_whole(file: Path, count: int, size: tuple[int, int]) -> bool:
-    """Tell whether a file holds so many pictures, by its length."""
+    """Tell by its length whether a file holds ``count`` decoded pictures."""
     height, width = size
     return file.is_file() and file.stat().st_size == count * 3 * height * width
 
 
 def map_decoded(file: Path, count: int, size: tuple[int, int]) -> Tensor:
-    """Map a file of ``count`` pictures: uint8, shape (N, 3, H, W); what is written to it does not reach the file."""
+    """Map a file of N decoded pictures into memory, which all processes of a machine share.
+
+    Args:
+        file: As ``write_decoded`` wrote it.
+        count: N.
+        size: Height and width in pixels.
+
+    Returns:
+        Stored bytes, shape (N, 3, H, W); changes to the tensor do not reach the file.
+    """
     return torch.from_numpy(np.memmap(file, dtype=np.uint8, mode="c", shape=(count, 3, *size)))

@@ -1,8 +1,7 @@
-"""The manifest: one row an image, and the unlabelled view of it that training code receives.
+"""The manifest: one row an image, the unlabelled view of it that training code receives, and digests of images.
 
-Naming images by what is in them, so that a data set that was moved or copied is still the same one.
-
-A short name of the images that a mesh cache is made for.
+Digests name images by their content or their names, never by their folder: a data set that was moved or copied is still
+the same one.
 """
 
 import hashlib
@@ -17,10 +16,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from reid_core.data.datasets.base import SPLITS
 from reid_core.data.path_safety import first_outside
 from reid_core.errors import UserError
 
-SPLITS = ("train", "query", "gallery")
+_THREADS = 8  # reading waits for the disk, and hashing lets other threads run
+_BLOCK = 2048  # files from one call of ``progress`` to the next
+_SECONDS_BETWEEN_CALLS = 10.0
+MISSING = "missing"  # in place of a digest
 
 SCHEMA = pa.schema(
     [
@@ -42,7 +45,7 @@ class Manifest:
     Attributes:
         table: Rows of ``SCHEMA``.
         root: Folder that ``path`` is relative to.
-        info: What is known of the data set as a whole: ``dataset``, ``version``, ``counts``, ``unreadable``, ...
+        info: Facts of the data set as a whole: ``dataset``, ``version``, ``counts``, ``distractors``, ...
     """
 
     table: pa.Table
@@ -61,7 +64,7 @@ class Manifest:
 
 @dataclass(frozen=True)
 class UnlabelledImages:
-    """What training code knows of the training images: no identity, in no column and in no name.
+    """The training images as training code knows them: without identity, in any column or name.
 
     Attributes:
         image_ids: Opaque names, N of them.
@@ -79,11 +82,11 @@ class UnlabelledImages:
 
 def unlabelled(manifest: Manifest, split: str = "train") -> UnlabelledImages:
     """Return the training view of a manifest: everything but ``person_id``."""
-    rows = manifest.split(split).table
-    cameras = rows["camera_id"]
+    table = manifest.split(split).table
+    cameras = table["camera_id"]
     return UnlabelledImages(
-        image_ids=tuple(rows["image_id"].to_pylist()),
-        paths=tuple(manifest.root / path for path in rows["path"].to_pylist()),
+        image_ids=tuple(table["image_id"].to_pylist()),
+        paths=tuple(manifest.root / path for path in table["path"].to_pylist()),
         cameras=None if cameras.null_count else tuple(cameras.to_pylist()),
     )
 
@@ -112,31 +115,25 @@ def read_manifest(path: Path) -> Manifest:
     return Manifest(table, path.parent if root == "." else Path(root), info)
 
 
-_THREADS = 8  # reading waits for the disk, and hashing lets other threads run
-_BLOCK = 2048  # files from one call of ``progress`` to the next
-_SECONDS_BETWEEN_CALLS = 10.0
-MISSING = "missing"
-
-
 def content_digests(
     paths: Sequence[Path], *, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> list[str]:
-    """Digest every file.
+    """Digest the content of every file.
 
     Args:
         paths: Files.
-        progress: Told every ten seconds how many of how many are done.
+        progress: Called every ten seconds with the number of files that are done, and of all.
 
     Returns:
-        32 hexadecimal digits each, or ``MISSING`` for a file that is not there or may not be read.
+        32 hexadecimal digits for each file, or ``MISSING`` for one that is not there or may not be read.
     """
     digests: list[str] = []
-    told = time.monotonic()
+    last_call = time.monotonic()
     with ThreadPoolExecutor(_THREADS) as threads:
         for start in range(0, len(paths), _BLOCK):
             digests += threads.map(_digest, paths[start : start + _BLOCK])
-            if time.monotonic() - told > _SECONDS_BETWEEN_CALLS:
-                told = time.monotonic()
+            if time.monotonic() - last_call > _SECONDS_BETWEEN_CALLS:
+                last_call = time.monotonic()
                 progress(len(digests), len(paths))
     return digests
 
@@ -144,24 +141,22 @@ def content_digests(
 def _digest(path: Path) -> str:
     try:
         return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
-    except OSError:  # named by a list, or of another owner: the check of the images tells which and why
+    except OSError:  # named by a list, or of another owner: the check of the images names it
         return MISSING
 
 
 def manifest_digest(manifest: Manifest, split: str = "train") -> str:
-    """Digest the names, files and sizes of one split, in order.
-
-    Neither the folder that holds the files nor any identity counts: a data set that was moved keeps its cache.
+    """Digest the names, files and sizes of one split's images, in order; identities do not count.
 
     Args:
-        manifest: Of the data stage.
-        split: Whose images have meshes.
+        manifest: Table of the data stage.
+        split: Split whose images a mesh cache is made for.
 
     Returns:
         16 hexadecimal digits.
     """
     digest = hashlib.blake2b(digest_size=8)
-    rows = manifest.split(split).table.select(["image_id", "path", "width", "height"])
-    for row in zip(*(column.to_pylist() for column in rows.columns), strict=True):
+    columns = manifest.split(split).table.select(["image_id", "path", "width", "height"]).columns
+    for row in zip(*(column.to_pylist() for column in columns), strict=True):
         digest.update(("|".join(map(str, row)) + "\n").encode("utf-8", "surrogateescape"))
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""Paths that somebody else wrote must stay below their root: a data set's list cannot name any file of the machine."""
+"""Paths that somebody else wrote and that must stay below their root: a list cannot name any file of the machine."""
 
 import re
 from collections.abc import Iterable
@@ -8,9 +8,9 @@ _LEAVES = re.compile(r"^[/\\~]|^[A-Za-z]:[/\\]|(?:^|[/\\])\.\.(?:[/\\]|$)|\x00")
 
 
 def leaves_root(path: str) -> bool:
-    """Whether a path that should be relative to a root names something that need not be below it.
+    """Tell whether a path that should be relative to a root may name something outside of it.
 
-    Judged by the words alone: links inside a data set are its owner's, and are followed.
+    Only the text is judged: links inside a data set are its owner's, and are followed.
     """
     return not path or _LEAVES.search(path) is not None
 

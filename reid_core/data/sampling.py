@@ -1,4 +1,4 @@
-"""Which images make a batch: P clusters x K images, or a plain shuffle.
+"""Batches of image positions: P clusters x K images, or a plain shuffle.
 
 Letters: N images, B global batch, I batches.
 """
@@ -33,13 +33,13 @@ def pk_batches(
     Returns:
         Image positions, shape (I, P * K).
     """
-    inside = (labels >= 0).nonzero().squeeze(1)
-    if len(inside) == 0:
+    inliers = (labels >= 0).nonzero().squeeze(1)
+    if len(inliers) == 0:
         raise UserError("every image is an outlier, nothing can be learned; raise clustering.eps")
-    members = [inside[labels[inside] == label] for label in torch.unique(labels[inside]).tolist()]
+    members = [inliers[labels[inliers] == label] for label in torch.unique(labels[inliers]).tolist()]
     order = _cycled_permutations(len(members), num_batches * num_clusters, generator)
-    rows = [_draw_members(members[cluster], num_images, generator, cameras) for cluster in order.tolist()]
-    return torch.stack(rows).view(num_batches, num_clusters * num_images)
+    drawn = [_draw_members(members[cluster], num_images, generator, cameras) for cluster in order.tolist()]  # of K
+    return torch.stack(drawn).view(num_batches, num_clusters * num_images)
 
 
 def shuffled_batches(
@@ -64,11 +64,13 @@ def shuffled_batches(
 
 
 def _cycled_permutations(size: int, wanted: int, generator: torch.Generator) -> Tensor:
+    """Draw ``wanted`` of the numbers below ``size``: each once, in random order, before any comes again."""
     rounds = -(-wanted // size)
     return torch.cat([torch.randperm(size, generator=generator) for _ in range(rounds)])[:wanted]
 
 
 def _draw_members(members: Tensor, wanted: int, generator: torch.Generator, cameras: Tensor | None) -> Tensor:
+    """Draw images of one cluster, cameras in turn; they repeat when there are fewer than wanted."""
     drawn = members[_cycled_permutations(len(members), max(wanted, len(members)), generator)]
     if cameras is not None:
         drawn = drawn[_turns(cameras[drawn]).argsort(stable=True)]
@@ -76,9 +78,9 @@ def _draw_members(members: Tensor, wanted: int, generator: torch.Generator, came
 
 
 def _turns(cameras: Tensor) -> Tensor:
-    """Number the images of each camera: the first of every camera comes before the second of any."""
+    """Number the images of each camera, so that the first of every camera comes before the second of any."""
     turns = torch.zeros_like(cameras)
     for camera in torch.unique(cameras):
-        mine = cameras == camera
-        turns[mine] = torch.arange(int(mine.sum()))
+        is_of_camera = cameras == camera
+        turns[is_of_camera] = torch.arange(int(is_of_camera.sum()))
     return turns

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import numpy as np
@@ -5,7 +6,17 @@ import pytest
 import torch
 from PIL import Image
 
-from reid_core.data.images import as_float, as_uint8, decode, load_images
+from reid_core.data.images import (
+    as_float,
+    as_uint8,
+    decode,
+    is_whole,
+    load_images,
+    map_decoded,
+    refuse_many_unreadable,
+    verify_image,
+    write_decoded,
+)
 from reid_core.errors import UserError
 
 
@@ -92,3 +103,108 @@ def test_no_file_starts_an_interpreter(tmp_path: Path) -> None:
     path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n%%EOF\n")
     with pytest.raises(OSError, match="cannot identify"):
         decode(path)
+
+
+def _photograph(path: Path, height: int = 32, width: int = 16) -> Path:
+    array = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    Image.fromarray(array).save(path)
+    return path
+
+
+def test_a_whole_image_passes(tmp_path: Path) -> None:
+    assert verify_image(_photograph(tmp_path / "a.jpg")) == (16, 32, "")
+
+
+def test_each_kind_of_damage_has_its_reason(tmp_path: Path) -> None:
+    whole = _photograph(tmp_path / "whole.jpg").read_bytes()
+    (tmp_path / "truncated.jpg").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "text.jpg").write_text("not a picture")
+    (tmp_path / "empty.jpg").touch()
+    _photograph(tmp_path / "dot.png", 1, 1)
+    (tmp_path / "folder.jpg").mkdir()
+    reasons = {path.name: verify_image(path).problem for path in tmp_path.iterdir()}
+    assert reasons["whole.jpg"] == ""
+    assert "truncated" in reasons["truncated.jpg"].lower()
+    assert "no picture format" in reasons["text.jpg"]
+    assert reasons["empty.jpg"] == "the file is empty"
+    assert reasons["dot.png"] == "it has only 1 x 1 pixels"
+    assert "cannot be decoded" in reasons["folder.jpg"]
+    assert verify_image(tmp_path / "gone.jpg").problem == "the file does not exist"
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "bmp", "webp", "tif", "gif"])
+def test_no_damaged_byte_escapes_as_an_exception(tmp_path: Path, suffix: str) -> None:
+    whole = _photograph(tmp_path / f"whole.{suffix}").read_bytes()
+    rng = np.random.default_rng(0)
+    for case in range(40):
+        damaged = bytearray(whole[: rng.integers(1, len(whole) + 1)])
+        for position in rng.integers(0, len(damaged), size=case % 8):
+            damaged[position] = rng.integers(0, 256)
+        path = tmp_path / f"damaged.{suffix}"
+        path.write_bytes(damaged)
+        verdict = verify_image(path)
+        assert bool(verdict.problem) == (verdict.width == 0)
+
+
+def test_a_name_that_no_table_can_hold(tmp_path: Path) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.jpg"))
+    assert verify_image(path).problem == "its name is not valid UTF-8"
+
+
+def test_up_to_five_percent_is_tolerated() -> None:
+    refuse_many_unreadable(["a: x"] * 5, 100, Path("data"))
+    with pytest.raises(UserError, match=r"6 of 100 images in data cannot be read, more than 5% \(first: a: x"):
+        refuse_many_unreadable(["a: x"] * 6, 100, Path("data"))
+
+
+SIZE = (6, 4)
+COUNT = 9
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> list[Path]:
+    draws = np.random.default_rng(0)
+    files = [tmp_path / f"{row}.png" for row in range(COUNT)]
+    for file in files:
+        Image.fromarray(draws.integers(0, 256, (12, 8, 3), dtype=np.uint8)).save(file)
+    return files
+
+
+def test_parts_written_in_any_order_are_the_pictures(paths: list[Path], tmp_path: Path) -> None:
+    file = tmp_path / "pixels.bin"
+    write_decoded(file, paths, range(5, COUNT), SIZE, num_threads=2)
+    write_decoded(file, paths, range(0, 5), SIZE)
+    assert is_whole(file, COUNT, SIZE)
+    mapped = map_decoded(file, COUNT, SIZE)
+    assert mapped.dtype == torch.uint8
+    assert torch.equal(mapped, load_images(paths, SIZE))
+
+
+def test_more_pictures_than_a_block(paths: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reid_core.data.images._BLOCK", 2)
+    write_decoded(tmp_path / "pixels.bin", paths, range(COUNT), SIZE)
+    assert torch.equal(map_decoded(tmp_path / "pixels.bin", COUNT, SIZE), load_images(paths, SIZE))
+
+
+def test_a_file_cut_short_or_missing_is_not_whole(paths: list[Path], tmp_path: Path) -> None:
+    file = tmp_path / "pixels.bin"
+    assert not is_whole(file, COUNT, SIZE)
+    write_decoded(file, paths, range(0, COUNT - 1), SIZE)
+    assert not is_whole(file, COUNT, SIZE)
+    write_decoded(file, paths, range(COUNT - 1, COUNT), SIZE)
+    assert is_whole(file, COUNT, SIZE)
+    assert not is_whole(file, COUNT + 1, SIZE)
+
+
+def test_writing_to_what_is_mapped_leaves_the_file_alone(paths: list[Path], tmp_path: Path) -> None:
+    file = tmp_path / "pixels.bin"
+    write_decoded(file, paths, range(COUNT), SIZE)
+    before = file.read_bytes()
+    map_decoded(file, COUNT, SIZE).zero_()
+    assert file.read_bytes() == before
+
+
+def test_a_picture_that_is_gone_is_one_sentence(paths: list[Path], tmp_path: Path) -> None:
+    paths[3].unlink()
+    with pytest.raises(UserError, match=r"3\.png was a readable picture"):
+        write_decoded(tmp_path / "pixels.bin", paths, range(COUNT), SIZE)

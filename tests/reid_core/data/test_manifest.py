@@ -1,10 +1,21 @@
+import hashlib
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from reid_core.data.manifest import SCHEMA, Manifest, read_manifest, unlabelled, write_manifest
+from reid_core.data import manifest as manifest_module
+from reid_core.data.manifest import (
+    MISSING,
+    SCHEMA,
+    Manifest,
+    content_digests,
+    manifest_digest,
+    read_manifest,
+    unlabelled,
+    write_manifest,
+)
 from reid_core.errors import UserError
 
 
@@ -58,3 +69,49 @@ def test_what_is_no_manifest_is_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table({"path": ["a.jpg"]}), tmp_path / "other.parquet")
     with pytest.raises(UserError, match="run the data stage again"):
         read_manifest(tmp_path / "other.parquet")
+
+
+def test_files_are_named_by_their_content_alone(tmp_path: Path) -> None:
+    for name, written in (("a", b"one"), ("b", b"one"), ("c", b"two")):
+        (tmp_path / name).write_bytes(written)
+    first, second, third, missing = content_digests([tmp_path / name for name in "abcd"])
+    assert first == second == hashlib.blake2b(b"one", digest_size=16).hexdigest()
+    assert third != first
+    assert missing == MISSING
+
+
+def test_a_long_reading_tells_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(manifest_module, "_BLOCK", 2)
+    monkeypatch.setattr(manifest_module, "_SECONDS_BETWEEN_CALLS", -1.0)
+    told: list[tuple[int, int]] = []
+    content_digests([tmp_path] * 5, progress=lambda done, total: told.append((done, total)))
+    assert told == [(2, 5), (4, 5), (5, 5)]
+
+
+def _train_manifest(
+    root: str = "/data", *, person: int = 1, width: int = 48, names: tuple[str, ...] = ("a.jpg", "b.jpg")
+) -> Manifest:
+    rows = [
+        {
+            "image_id": f"train-{index:06d}",
+            "split": "train",
+            "path": name,
+            "width": width,
+            "height": 128,
+            "person_id": person,
+            "camera_id": 0,
+        }
+        for index, name in enumerate(names)
+    ]
+    rows.append({**rows[0], "split": "query", "image_id": "query-000000", "path": f"{person}.jpg"})
+    return Manifest(pa.Table.from_pylist(rows, schema=SCHEMA), Path(root), {})
+
+
+def test_folders_and_identities_do_not_count() -> None:
+    assert manifest_digest(_train_manifest()) == manifest_digest(_train_manifest("/elsewhere", person=7))
+    assert len(manifest_digest(_train_manifest())) == 16
+
+
+def test_names_order_and_sizes_count() -> None:
+    others = [_train_manifest(width=64), _train_manifest(names=("b.jpg", "a.jpg")), _train_manifest(names=("a.jpg",))]
+    assert len({manifest_digest(each) for each in (_train_manifest(), *others)}) == 4
