@@ -135,6 +135,16 @@ def test_words_of_the_code_that_are_named_exist() -> None:
         assert not unknown, f"{page_name(path)}: {sorted(unknown)}"
 
 
+def test_messages_of_the_troubleshooting_page_exist() -> None:
+    files = [path for floor in FLOORS for path in (ROOT / floor).rglob("*") if path.suffix in {".py", ".sh"}]
+    code = re.sub(r'"\s*\n\s*f?"', "", "\n".join(path.read_text() for path in files))  # messages of several lines
+    page = (ROOT / "docs" / "guide" / "troubleshooting.md").read_text()
+    for row in re.findall(r"(?m)^\|([^|]+)\|", page):
+        for message in re.findall(r"`([^`]+)`", row):
+            for part in re.split(r"\.\.\.|\d+|\bN\b|%", message):
+                assert part.strip(" ,") in code or message == "CUDA out of memory", message
+
+
 @pytest.mark.parametrize("path", PAGES, ids=page_name)
 def test_make_targets_exist(path: Path) -> None:
     targets = set(re.findall(r"(?m)^([a-z-]+):", (ROOT / "Makefile").read_text()))
