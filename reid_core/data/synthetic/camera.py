@@ -1,33 +1,30 @@
-"""Where people are photographed: what a camera does to a scene, the same in all of its pictures."""
+"""Simulated surveillance cameras: what each does to the light of a scene, the same in all of its pictures."""
 
 import io
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
+from reid_core.data.synthetic.person import Array
 from reid_core.seeds import derive_seed
-
-Array = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
 class SurveillanceCamera:
-    """One camera.
+    """One camera of the set.
 
     Attributes:
         side_deg: Side of people that it mostly sees, as an azimuth.
-        elevation_deg: How far it looks down.
+        elevation_deg: Angle by which it looks down.
         gains: Colour cast: factors of red, green and blue.
         gamma: Exponent of its tone curve.
         contrast: Factor about middle gray.
         blur: Deviation of its blur, in pixels of a picture 128 high.
-        noise: Deviation of its sensor noise, of 1.
-        quality: JPEG quality.
-        light_deg: Direction from which light falls, about the vertical axis, 0 from behind the camera.
+        noise: Deviation of its sensor noise, where white is 1.
+        quality: Quality of its JPEG files, 35 to 90.
+        light_deg: Direction from which light falls, about the vertical axis; 0 is from behind the camera.
         occlusion: Share of pictures in which something stands before the person.
     """
 
@@ -44,7 +41,7 @@ class SurveillanceCamera:
 
 
 def draw_camera(seed: int, camera_id: int, num_cameras: int) -> SurveillanceCamera:
-    """Draw one camera; the sides of all of them are spread evenly around the person."""
+    """Draw one camera from the seed and its number; the sides of all cameras are spread evenly around the person."""
     random = np.random.default_rng(derive_seed(seed, "camera", camera_id))
     turn = 360.0 * np.random.default_rng(derive_seed(seed, "sides")).random()
     # Warm and cold casts alternate, so that neighbours never agree by chance.
@@ -68,14 +65,14 @@ def develop(picture: Array, camera: SurveillanceCamera, random: np.random.Genera
     """Turn light into the picture that the camera delivers (before JPEG).
 
     Args:
-        picture: Linear light, shape (H, W, 3), about 0 to 1.
-        camera: Whose colours, blur and noise to apply.
-        random: Of this one picture.
+        picture: Linear light, about 0 to 1, shape (H, W, 3).
+        camera: Camera whose colours, blur and noise are applied.
+        random: Source of randomness of this one picture.
 
     Returns:
-        8-bit RGB.
+        8-bit RGB picture of W x H pixels.
     """
-    scale = picture.shape[0] / 128.0
+    scale = picture.shape[0] / 128.0  # blur is given for pictures 128 high
     exposure = float(np.exp(random.normal(0.0, 0.08)))
     gains = np.asarray(camera.gains) * np.exp(random.normal(0.0, 0.015, size=3))
     light = np.clip(picture * exposure * gains, 0.0, 1.5) ** camera.gamma

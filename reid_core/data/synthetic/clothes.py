@@ -1,24 +1,18 @@
-"""Paint: the colour of every point of a body, as a function of where it lies on the neutral body in rest pose.
+"""Clothes, skin and hair: the colour of every point of a body, by its place on the neutral body in rest pose.
 
-Letters: N points. Coordinates in metres as in ``reid_core.mesh.body``: x to the person's left, -y to the front, z up
-from the pelvis; arms stretched 45 degrees down. Being functions of these, clothes follow every pose and are crisp at
-any resolution.
+Because colours depend on that place alone, clothes follow every pose and are crisp at any resolution. Coordinates are
+those of ``reid_core.mesh.body``, in metres: x to the person's left, -y to the front, z up from the pelvis; arms are
+stretched 45 degrees down. Letters: N points.
 """
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
-from reid_core.data.synthetic.person import Colour, Person, Print
+from reid_core.data.synthetic.person import Array, Colour, Mask, Person, Print
 
-Array = NDArray[np.floating[Any]]
-Mask = NDArray[np.bool_]
-
-# The neutral body: where its parts are.
+# Places on the neutral body.
 SHOULDER, WRIST = np.array([0.165, 0.465]), np.array([0.445, 0.165])  # |x| and z
 JAW, HAIRLINE = 0.60, 0.725
-WAIST, CROTCH, KNEE, ANKLE = 0.08, -0.06, -0.36, -0.735
+WAIST, KNEE, ANKLE = 0.08, -0.36, -0.735
 SHOE_BLACKENING = 0.75
 
 
@@ -26,12 +20,12 @@ def paint(person: Person, points: Array, facing_front: Array) -> Array:
     """Return the colours of points of a dressed body.
 
     Args:
-        person: Whom to paint.
-        points: Rest-pose coordinates, shape (N, 3).
-        facing_front: How much the rest-pose surface looks to the front, -1 to 1, shape (N,).
+        person: Identity to paint.
+        points: Coordinates in rest pose, shape (N, 3).
+        facing_front: Cosine of the angle between the surface in rest pose and the front, -1 to 1, shape (N,).
 
     Returns:
-        Red, green, blue in [0, 1] without light, shape (N, 3).
+        Red, green and blue in [0, 1], not lit, shape (N, 3).
     """
     x, z = points[:, 0], points[:, 2]
     front = facing_front > 0
@@ -59,7 +53,7 @@ def paint(person: Person, points: Array, facing_front: Array) -> Array:
 
 
 def _along_arm(points: Array) -> Array:
-    """Share of the way from shoulder (0) to wrist (1), above 1 on the hand; -1 away from the arms."""
+    """Return the share of the way from shoulder (0) to wrist (1), above 1 on the hand; -1 away from the arms."""
     axis = WRIST - SHOULDER
     length = float(np.hypot(*axis))
     offset = np.stack([np.abs(points[:, 0]), points[:, 2]], axis=1) - SHOULDER
@@ -75,6 +69,7 @@ def _bottom_zone(person: Person, z: Array) -> Mask:
 
 
 def _pattern(kind: str, points: Array, along_arm: Array, arm: Mask) -> Mask:
+    # Hoops go on along the sleeves: heights there count from the shoulder downwards.
     height = np.where(arm, 0.465 - 0.41 * along_arm, points[:, 2])
     hoops: Mask = np.sin(height * (2 * np.pi / 0.11)) > 0.15
     stripes: Mask = np.sin(points[:, 0] * (2 * np.pi / 0.085)) > 0.25
@@ -90,7 +85,7 @@ def _pattern(kind: str, points: Array, along_arm: Array, arm: Mask) -> Mask:
 
 
 def _print(colours: Array, where: Mask, picture: Print, x: Array, z: Array) -> None:
-    across, up = x / picture.size, (z - 0.29) / picture.size
+    across, up = x / picture.size, (z - 0.29) / picture.size  # from the middle of the print, in half sizes
     radius = np.hypot(across, up)
     shapes = {
         "disc": radius < 1.0,
@@ -113,7 +108,7 @@ def _bag(colours: Array, person: Person, torso: Mask, front: Mask, x: Array, z: 
         strap = np.abs(z - 0.27 - 1.25 * x) < 0.035
         bag = (x < -0.03) & (z < 0.16) & (z > -0.06) & ~front
         _fill(colours, torso & strap, person.bag_colour)
-        _fill(colours, (bag & (np.abs(x) < 0.22)), person.bag_colour)
+        _fill(colours, bag & (np.abs(x) < 0.22), person.bag_colour)
 
 
 def _head(colours: Array, person: Person, points: Array, front: Mask) -> None:

@@ -1,9 +1,7 @@
-"""Who is rendered: one identity's body, skin, hair and clothes.
-
-How people walk: joint angles of one moment of a walk.
-"""
+"""One rendered identity: body, skin, hair and clothes, and how it stands at one moment of a walk."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +9,9 @@ from numpy.typing import NDArray
 from reid_core.mesh.body import POSED_BONES
 from reid_core.seeds import derive_seed
 
-Colour = tuple[float, float, float]
+Array = NDArray[np.floating[Any]]
+Mask = NDArray[np.bool_]
+Colour = tuple[float, float, float]  # red, green, blue in [0, 1]
 
 # Few colours on purpose: several people share a top, several share trousers, and only the rest tells them apart.
 TOPS: tuple[Colour, ...] = (
@@ -54,12 +54,17 @@ class Person:
     """One identity; the same in every photograph.
 
     Attributes:
-        phenotype: Six numbers in [0, 1], see ``reid_core.mesh.body.PHENOTYPES``.
+        phenotype: Body shape, six numbers in [0, 1], see ``reid_core.mesh.body.PHENOTYPES``.
+        hair_length: Height to which hair falls at the back, in metres above the pelvis of the neutral body.
+        cap: Whether a cap in ``accent`` is worn.
         top: Colour of the top, ``accent`` that of its pattern.
+        pattern: One of ``PATTERNS``.
         sleeve: Share of the arm that is covered, from the shoulder.
-        open_front: Half width in metres of what an open jacket shows of ``accent``; 0 when closed.
-        hem: Height of the lower edge of the top (metres above the pelvis of the neutral body).
-        hair_length: Height to which hair falls at the back; a short cut ends above the neck.
+        open_front: Half width, in metres, of the strip of ``accent`` that an open jacket shows; 0 when closed.
+        hem: Height of the lower edge of the top, measured like ``hair_length``.
+        front: Print on the chest, ``back`` that between the shoulders.
+        bottom_kind: One of ``BOTTOM_KINDS``.
+        bag: One of ``BAGS``.
     """
 
     phenotype: tuple[float, ...]
@@ -113,7 +118,7 @@ def draw_person(seed: int, person_id: int) -> Person:
 
 
 def _pick(random: np.random.Generator, colours: tuple[Colour, ...]) -> Colour:
-    """One of the colours, with a little of its own shade."""
+    """Draw one of the colours, a little lighter or darker."""
     shade = np.asarray(colours[random.integers(len(colours))]) * random.uniform(0.92, 1.08)
     red, green, blue = (float(value) for value in np.clip(shade, 0.0, 1.0))
     return red, green, blue
@@ -121,25 +126,26 @@ def _pick(random: np.random.Generator, colours: tuple[Colour, ...]) -> Colour:
 
 def _draw_print(random: np.random.Generator, top: Colour) -> Print:
     shape = str(random.choice(PRINTS, p=[0.35, 0.13, 0.13, 0.13, 0.13, 0.13]))
+    # On a top of nearly its own brightness, a print would not be seen.
     contrasting = tuple(colour for colour in TOPS if abs(sum(colour) - sum(top)) > 0.5)
     return Print(shape, _pick(random, contrasting), float(random.uniform(0.055, 0.09)))
 
 
 def draw_pose(random: np.random.Generator) -> NDArray[np.float32]:
-    """Draw a moment of somebody's walk.
+    """Draw one moment of a walk.
 
     Args:
-        random: Of one picture.
+        random: Source of randomness of one picture.
 
     Returns:
-        Degrees about x, y, z of every bone of ``POSED_BONES``, shape (10, 3).
+        Rotations of the bones of ``POSED_BONES`` about x, y and z, in degrees, shape (10, 3).
     """
     phase = random.uniform(0.0, 2 * np.pi)
     stride = random.uniform(4.0, 26.0)
     swing = stride * random.uniform(0.6, 1.2)
     bend = random.uniform(-24.0, 8.0)
     lowered = random.uniform(36.0, 44.0)
-    moved = {
+    rotations = {
         # A leg swings about x (negative is forward); its knee bends most while it swings forward.
         "upperleg01.L": (stride * np.sin(phase), 7.0, 0.0),
         "upperleg01.R": (-stride * np.sin(phase), -7.0, 0.0),
@@ -153,4 +159,4 @@ def draw_pose(random: np.random.Generator) -> NDArray[np.float32]:
         "spine03": (random.uniform(-2.0, 6.0), 0.0, random.uniform(-6.0, 6.0)),
         "neck01": (random.uniform(-8.0, 12.0), 0.0, random.uniform(-25.0, 25.0)),
     }
-    return np.asarray([moved[bone] for bone in POSED_BONES], dtype=np.float32)
+    return np.asarray([rotations[bone] for bone in POSED_BONES], dtype=np.float32)

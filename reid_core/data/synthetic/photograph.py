@@ -1,32 +1,28 @@
-"""All photographs of one person: draws, bodies, paint, light, scene, camera.
+"""All photographs of one person: body, paint, light, scene and camera, in this order.
 
-Letters: P pictures of the person, V vertices. Everything of a person is computed in one batch, always the same one,
-so that the pictures do not depend on how people are dealt to shards.
+The pictures of a person are computed as one batch, so that they do not depend on how people are dealt to shards.
+Letters: P pictures of the person, V vertices, H x W pixels of a picture.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from reid_core.data.synthetic import scene
 from reid_core.data.synthetic.camera import SurveillanceCamera, develop, draw_camera, encode
 from reid_core.data.synthetic.clothes import paint
-from reid_core.data.synthetic.person import Person, draw_person, draw_pose
+from reid_core.data.synthetic.person import Array, Person, draw_person, draw_pose
 from reid_core.data.synthetic.settings import SyntheticSettings
 from reid_core.mesh.body import Body, load_body
 from reid_core.mesh.camera import Cameras, project, view
 from reid_core.mesh.render import Fragments, interpolate, rasterise, vertex_normals
 from reid_core.seeds import derive_seed
 
-Array = NDArray[np.floating[Any]]
-
-SUPERSAMPLING = 2
-PREFERRED_SHARE = 0.9  # of a camera's pictures show its own side
+SUPERSAMPLING = 2  # rendered pixels a pixel, along each side
+PREFERRED_SHARE = 0.9  # share of a camera's pictures that show its own side
 SIDE_SPREAD_DEG = 50.0
-MAX_STRETCH = 1.4
+MAX_STRETCH = 1.4  # width of a person by height, against the true proportion
 
 
 @dataclass(frozen=True)
@@ -35,10 +31,10 @@ class Photograph:
 
     Attributes:
         camera_id: From 0.
-        index: Of this person's pictures, from 0.
-        jpeg: The file's bytes.
+        index: Number among this person's pictures, from 0.
+        jpeg: Bytes of the file.
         pose: Joint angles in degrees, shape (10, 3).
-        camera: The picture's own camera, in the order of ``Cameras``.
+        camera: Projection of the picture, in the order of ``Cameras``.
     """
 
     camera_id: int
@@ -50,17 +46,17 @@ class Photograph:
 
 @dataclass(frozen=True)
 class Sitting:
-    """One person before P cameras, all draws made up to the scene.
+    """One person before P cameras, with all draws made but those of scene and development.
 
     Attributes:
-        person: Who it is.
-        body: Topology of the vertices.
+        person: Identity.
+        body: Body model, whose topology the vertices have.
         vertices: Posed bodies, shape (P, V, 3).
         poses: Joint angles in degrees, shape (P, 10, 3).
-        framed: Cameras of the pictures, P of them.
-        camera_ids: Camera of every picture, P of them.
-        cameras: What these cameras do, P of them.
-        randoms: Source of each picture's further draws, P of them.
+        framed: Projections of the pictures, P of them.
+        camera_ids: Camera of each picture, from 0.
+        cameras: The same P cameras.
+        randoms: Source of each picture's further draws.
     """
 
     person: Person
@@ -105,7 +101,7 @@ def photograph_person(settings: SyntheticSettings, person_id: int) -> list[Photo
 
 
 def _passed_cameras(settings: SyntheticSettings, person_id: int) -> list[int]:
-    """Camera of every picture: the person passes at least two cameras, most people nearly all."""
+    """Draw the camera of each picture: everybody passes at least two cameras, most people nearly all."""
     random = np.random.default_rng(derive_seed(settings.seed, "passed", person_id))
     most = min(settings.num_cameras, settings.images_per_person // 2)
     passed = random.permutation(settings.num_cameras)[: random.integers(max(2, most - 1), most + 1)]
@@ -115,7 +111,7 @@ def _passed_cameras(settings: SyntheticSettings, person_id: int) -> list[int]:
 def _frame(
     vertices: torch.Tensor, cameras: list[SurveillanceCamera], randoms: list[np.random.Generator], aspect: float
 ) -> Cameras:
-    """Place P bodies in their pictures as a detector's box would, with its jitter; ``aspect`` is height by width."""
+    """Place P bodies in their pictures as a detector's boxes would, with jitter; ``aspect`` is height by width."""
     azimuths, elevations = [], []
     for camera, random in zip(cameras, randoms, strict=True):
         preferred = random.random() < PREFERRED_SHARE
@@ -123,7 +119,7 @@ def _frame(
         azimuths.append((camera.side_deg + random.uniform(-spread, spread)) % 360.0)
         elevations.append(camera.elevation_deg + random.uniform(-2.0, 2.0))
     azimuth, elevation = torch.tensor(azimuths), torch.tensor(elevations)
-    right, up, _ = view(vertices, azimuth, elevation).unbind(-1)  # (P, V)
+    right, up, _ = view(vertices, azimuth, elevation).unbind(-1)  # (P, V) each, in metres
     fill = torch.tensor([random.uniform(0.90, 0.99) for random in randoms])
     shift_x = torch.tensor([random.uniform(-0.04, 0.04) for random in randoms])
     shift_y = torch.tensor([random.uniform(-0.012, 0.012) for random in randoms])
@@ -146,28 +142,28 @@ def paint_figures(
     """Paint and light a person in B views.
 
     Args:
-        sitting: Who is painted.
+        sitting: Person and body model.
         vertices: Posed bodies, shape (B, V, 3).
-        framed: Cameras of the views, B of them.
-        cameras: Whose light falls, B of them.
+        framed: Projections of the views, B of them.
+        cameras: Cameras whose light falls, B of them.
         settings: Size of the pictures.
 
     Returns:
         Light multiplied by the coverage, shape (B, H, W, 3), and the coverage from 0 to 1, shape (B, H, W, 1).
     """
     person, body = sitting.person, sitting.body
-    size = (settings.image_height * SUPERSAMPLING, settings.image_width * SUPERSAMPLING)
-    fragments = rasterise(project(vertices, framed), body.faces, size=size)
+    fine = (settings.image_height * SUPERSAMPLING, settings.image_width * SUPERSAMPLING)
+    fragments = rasterise(project(vertices, framed), body.faces, size=fine)
     rest_normals = vertex_normals(body.canonical[None], body.faces)
-    rest = interpolate(fragments, body.faces, torch.cat([body.canonical[None], rest_normals], dim=-1))
+    # For each of N covered pixels: its place and normal on the body in rest pose, hence its colour.
+    rest = interpolate(fragments, body.faces, torch.cat([body.canonical[None], rest_normals], dim=-1))  # (N, 6)
     colours = paint(person, rest[:, :3].numpy(), -rest[:, 4].numpy())
-    lit = colours * _light(fragments, body, vertices, framed, cameras)[:, None]
+    lit = colours * _light(fragments, body, vertices, framed, cameras)[:, None]  # (N, 3)
     pictures = np.zeros((*fragments.face.shape, 4), dtype=np.float32)
     pictures[fragments.mask.numpy()] = np.concatenate([lit, np.ones_like(lit[:, :1])], axis=1)
-    count = len(cameras)
-    cells = pictures.reshape(count, settings.image_height, SUPERSAMPLING, settings.image_width, SUPERSAMPLING, 4)
-    small = cells.mean(axis=(2, 4), dtype=np.float32)
-    return small[..., :3], small[..., 3:]
+    size = (len(cameras), settings.image_height, SUPERSAMPLING, settings.image_width, SUPERSAMPLING, 4)
+    pictures = pictures.reshape(size).mean(axis=(2, 4), dtype=np.float32)  # (B, H, W, 4)
+    return pictures[..., :3], pictures[..., 3:]
 
 
 def _light(
@@ -177,14 +173,14 @@ def _light(
     framed: Cameras,
     cameras: list[SurveillanceCamera],
 ) -> Array:
-    """Brightness of every covered pixel: ambient light plus one light of the camera's scene."""
+    """Return the brightness of N covered pixels, shape (N,): ambient light plus one light of the camera's scene."""
     normals = view(vertex_normals(vertices, body.faces), framed.azimuth_deg, framed.elevation_deg)
     lights = torch.tensor([camera.light_deg for camera in cameras]).deg2rad()
-    towards = torch.stack([lights.sin() * 0.8, torch.full_like(lights, 0.6), -lights.cos() * 0.8], dim=-1)  # (P, 3)
+    towards = torch.stack([lights.sin() * 0.8, torch.full_like(lights, 0.6), -lights.cos() * 0.8], dim=-1)  # (B, 3)
     facing = torch.nn.functional.normalize(interpolate(fragments, body.faces, normals), dim=-1)
-    owner = fragments.mask.nonzero()[:, 0]
-    lit: Array = (0.5 + 0.6 * (facing * towards[owner]).sum(dim=-1).clamp(min=0)).numpy()
-    return lit
+    owner = fragments.mask.nonzero()[:, 0]  # view of each covered pixel, (N,)
+    brightness: Array = (0.5 + 0.6 * (facing * towards[owner]).sum(dim=-1).clamp(min=0)).numpy()
+    return brightness
 
 
 def compose(
@@ -197,15 +193,15 @@ def compose(
     *,
     occluders: bool = True,
 ) -> Array:
-    """Put the person before one of the camera's scenes, on a soft shadow, behind whatever stands in the way.
+    """Put the person before one of the camera's scenes, with a soft shadow at the feet, behind what stands in the way.
 
     Args:
         figure: Light of the person, multiplied by the coverage, shape (H, W, 3).
         coverage: From 0 to 1, shape (H, W, 1).
-        settings: Seed and size.
-        camera_id: Whose scenes.
-        camera: What it does.
-        random: Of this one picture; the same draws are made with and without occluders.
+        settings: Seed, and size of the picture.
+        camera_id: Camera whose scenes are used, from 0.
+        camera: The same camera.
+        random: Source of randomness of this one picture; the same draws are made with and without occluders.
         occluders: Whether something may stand in the way.
 
     Returns:

@@ -1,15 +1,12 @@
-"""Where a camera looks: procedural walls and floors, and what stands before people."""
+"""Scenes that a camera looks at: procedural walls and floors, and things that stand before people."""
 
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
+from reid_core.data.synthetic.person import Array, Mask
 from reid_core.seeds import derive_seed
-
-Array = NDArray[np.floating[Any]]
 
 SCENES_PER_CAMERA = 6
 CANVAS = 3  # a scene is this many times as wide and high as a picture
@@ -17,7 +14,18 @@ CANVAS = 3  # a scene is this many times as wide and high as a picture
 
 @lru_cache(maxsize=64)
 def scene(seed: int, camera_id: int, index: int, height: int, width: int) -> Array:
-    """Draw one of a camera's scenes: shape (CANVAS * height, CANVAS * width, 3), light from 0 to 1."""
+    """Draw one of a camera's scenes, from seed and numbers alone.
+
+    Args:
+        seed: Of the set of rendered people.
+        camera_id: From 0.
+        index: Of the scene among those of the camera, below ``SCENES_PER_CAMERA``.
+        height: Of a picture, in pixels.
+        width: Of a picture, in pixels.
+
+    Returns:
+        Light from 0 to 1, shape (CANVAS * height, CANVAS * width, 3).
+    """
     random = np.random.default_rng(derive_seed(seed, "scene", camera_id, index))
     size = (CANVAS * height, CANVAS * width)
     rows = np.arange(size[0], dtype=np.float32)[:, None] / height
@@ -34,15 +42,15 @@ def scene(seed: int, camera_id: int, index: int, height: int, width: int) -> Arr
 
 
 def crop(picture: Array, height: int, width: int, random: np.random.Generator) -> Array:
-    """Cut one background out of a scene, sometimes mirrored: shape (height, width, 3)."""
+    """Cut one background out of a scene, half of them mirrored: shape (height, width, 3)."""
     top = int(height * random.uniform(0.75, 1.15))
     left = int(random.integers(0, (CANVAS - 1) * width + 1))
-    part = picture[top : top + height, left : left + width]
-    return np.array(part[:, ::-1] if random.random() < 0.5 else part)
+    background = picture[top : top + height, left : left + width]
+    return np.array(background[:, ::-1] if random.random() < 0.5 else background)
 
 
 def clouds(random: np.random.Generator, size: tuple[int, int], *, cells: int) -> Array:
-    """Smooth noise in [0, 1] with about ``cells`` blobs across, shape ``size``."""
+    """Draw smooth noise in [0, 1] with about ``cells`` blobs across, shape ``size``."""
     rows = max(2, round(cells * size[0] / size[1]))
     coarse = Image.fromarray(random.random((rows, max(2, cells)), dtype=np.float32), mode="F")
     return np.asarray(coarse.resize((size[1], size[0]), Image.Resampling.BICUBIC), dtype=np.float32).clip(0.0, 1.0)
@@ -53,17 +61,17 @@ def occlude(picture: Array, random: np.random.Generator) -> None:
     height, width = picture.shape[:2]
     tint = random.uniform(0.08, 0.75) * random.uniform(0.8, 1.2, size=3)
     kind = random.integers(3)
-    if kind == 0:
+    if kind == 0:  # a pole
         half = random.uniform(0.04, 0.10)
         middle = random.uniform(0.1, 0.9)
         left, right = max(0, int((middle - half) * width)), int((middle + half) * width) + 1
         across = np.linspace(0.7, 1.15, max(1, min(right, width) - left))[None, :, None]
         picture[:, left:right] = tint * across
-    elif kind == 1:
+    elif kind == 1:  # a low wall
         top = int(height * random.uniform(0.68, 0.86))
         picture[top:] = tint * (0.85 + 0.3 * clouds(random, (height - top, width), cells=8)[..., None])
         picture[top : top + max(1, height // 64)] = tint * 1.3
-    else:
+    else:  # a bush in one of the lower corners
         leaves = clouds(random, (height, width), cells=9)
         side = np.linspace(0, 1, width)[None, :] if random.random() < 0.5 else np.linspace(1, 0, width)[None, :]
         low = np.linspace(0, 1, height)[:, None]
@@ -73,7 +81,7 @@ def occlude(picture: Array, random: np.random.Generator) -> None:
 
 
 def _surface(random: np.random.Generator, rows: Array, columns: Array) -> Array:
-    """A wall or floor: one of six materials, shape (H, W, 3)."""
+    """Draw a wall or floor of one of six materials, shape (H, W, 3)."""
     shape = np.broadcast_shapes(rows.shape, columns.shape)
     base = random.uniform(0.4, 0.65) * random.uniform(0.92, 1.08, size=3)
     other = np.clip(base * random.uniform(0.75, 1.2), 0.0, 1.0)
@@ -87,9 +95,9 @@ def _surface(random: np.random.Generator, rows: Array, columns: Array) -> Array:
     elif kind == 2:  # chequers
         joint = ((np.floor(rows / unit) + np.floor(columns / unit)) % 2) == 0
     elif kind == 3:  # panels
-        joint = ((columns / (unit * 1.5)) % 1.0 < 0.5) & (rows > -9)
+        joint = (columns / (unit * 1.5)) % 1.0 < 0.5
     elif kind == 4:  # slats
-        joint = ((rows / (unit * 0.6)) % 1.0 < 0.4) & (columns > -9)
+        joint = (rows / (unit * 0.6)) % 1.0 < 0.4
     else:  # plaster, asphalt
         joint = np.zeros(shape, dtype=np.bool_)
     rough = 0.85 + 0.3 * clouds(random, (shape[0], shape[1]), cells=int(random.integers(20, 70)))
@@ -103,9 +111,11 @@ def _furnish(picture: Array, random: np.random.Generator, rows: Array, columns: 
     left, wide = random.uniform(0.0, 1.4), random.uniform(0.08, 0.4)
     bottom = horizon - random.choice([0.0, 0.0, 0.25, 0.5])
     top = bottom - random.uniform(0.12, 0.7)
-    where = (rows > top) & (rows < bottom) & (columns > left) & (columns < left + wide)
-    rim = where & ~(
-        (rows > top + 0.015) & (rows < bottom - 0.015) & (columns > left + 0.015) & (columns < left + wide - 0.015)
-    )
-    picture[where] = picture[where] * 0.15 + tint * 0.85
-    picture[rim] = tint * 0.5
+
+    def inside(margin: float) -> Mask:
+        inner: Mask = (rows > top + margin) & (rows < bottom - margin)
+        return inner & (columns > left + margin) & (columns < left + wide - margin)
+
+    area = inside(0.0)
+    picture[area] = picture[area] * 0.15 + tint * 0.85
+    picture[area & ~inside(0.015)] = tint * 0.5  # its frame

@@ -1,4 +1,4 @@
-"""Rendered people from other sides: what a photograph would have shown had its person been turned.
+"""Rendered people from other sides: photographs as they would be had their person been turned.
 
 The truth that generated rotations are measured against. Person, pose, clothes, camera, light, scene and exposure are
 those of the photograph; only the body is turned, and framed as its guidance maps are. Sensor noise, compression and
@@ -28,7 +28,7 @@ class TurnedPictures(NamedTuple):
 
     Attributes:
         pictures: RGB bytes, shape (P, A, H, W, 3).
-        coverage: How much of each pixel is the person, from 0 to 1, shape (P, A, H, W).
+        coverage: Share of each pixel that is the person, 0 to 1, shape (P, A, H, W).
     """
 
     pictures: NDArray[np.uint8]
@@ -41,9 +41,9 @@ def turned_pictures(
     """Render photographs of one person again, with the person turned.
 
     Args:
-        settings: Of the set that the photographs belong to.
+        settings: Set that the photographs belong to.
         person_id: From 1.
-        indices: Which of the person's pictures, P of them, from 0 (``Photograph.index``).
+        indices: Numbers of P pictures of the person, from 0 (``Photograph.index``).
         angles_deg: A turns about the vertical axis, as for ``guidance_maps``.
 
     Returns:
@@ -51,8 +51,8 @@ def turned_pictures(
     """
     sitting = draw_sitting(settings, person_id)
     assert all(0 <= index < len(sitting.cameras) for index in indices), (indices, len(sitting.cameras))
-    rows = torch.tensor(indices, dtype=torch.long)
-    vertices, photographed = sitting.vertices[rows], Cameras(*(field[rows] for field in sitting.framed))
+    chosen = torch.tensor(indices, dtype=torch.long)
+    vertices, photographed = sitting.vertices[chosen], Cameras(*(field[chosen] for field in sitting.framed))
     framed, _ = turned_views(vertices, photographed, torch.tensor(angles_deg, dtype=torch.float32))
     owners = [index for index in indices for _ in angles_deg]
     cameras = [sitting.cameras[index] for index in owners]

@@ -1,4 +1,4 @@
-"""Rendered people on disk, laid out like Market-1501, with the truth beside the pictures."""
+"""Rendered people on disk, in the layout of Market-1501, with the truth beside the pictures."""
 
 import os
 import shutil
@@ -9,12 +9,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from reid_core.data.datasets.base import MARKET_FOLDERS
 from reid_core.data.synthetic.person import draw_person
-from reid_core.data.synthetic.photograph import Photograph, photograph_person
+from reid_core.data.synthetic.photograph import photograph_person
 from reid_core.data.synthetic.settings import SyntheticSettings
 
-PARTS = "truth_parts"
-FOLDERS = ("bounding_box_train", "query", "bounding_box_test")
+TRUTH_SHARDS = "truth_shards"  # folder of the truth of single shards, until all are merged
 
 TRUTH_SCHEMA = pa.schema(
     [
@@ -36,12 +36,19 @@ TRUTH_SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class SyntheticShard:
-    """A few people to photograph; a unit of work that can be sent to another process."""
+    """A few people to photograph: a unit of work that can be sent to another process.
+
+    Attributes:
+        settings: Of the set of rendered people.
+        out_dir: Folder of the set.
+        first_person: From 1.
+        last_person: Inclusive.
+    """
 
     settings: SyntheticSettings
     out_dir: Path
     first_person: int
-    last_person: int  # inclusive
+    last_person: int
 
     @property
     def num_images(self) -> int:
@@ -50,12 +57,12 @@ class SyntheticShard:
 
     @property
     def truth_path(self) -> Path:
-        """Its part of the truth; there when the shard is whole."""
-        return self.out_dir / PARTS / f"people-{self.first_person:05d}-{self.last_person:05d}.parquet"
+        """File of its people's truth, which is written last."""
+        return self.out_dir / TRUTH_SHARDS / f"people-{self.first_person:05d}-{self.last_person:05d}.parquet"
 
 
 def plan_shards(settings: SyntheticSettings, out_dir: Path) -> list[SyntheticShard]:
-    """Deal all people to shards: people are counted from 1, training identities come first."""
+    """Deal all people to shards: they are numbered from 1, and training identities come first."""
     step = settings.people_per_shard
     return [
         SyntheticShard(settings, out_dir, first, min(first + step - 1, settings.num_people))
@@ -75,7 +82,8 @@ def render_shard(shard: SyntheticShard) -> int:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        rows = [row for person in range(shard.first_person, shard.last_person + 1) for row in _write(shard, person)]
+        people = range(shard.first_person, shard.last_person + 1)
+        rows = [row for person_id in people for row in _write_person(shard, person_id)]
     finally:
         torch.set_num_threads(threads)
     metadata = {b"settings": shard.settings.digest().encode()}
@@ -85,12 +93,12 @@ def render_shard(shard: SyntheticShard) -> int:
 
 
 def finish(settings: SyntheticSettings, out_dir: Path) -> None:
-    """Merge the truth of all shards to ``truth.parquet``, ordered by path; their own parts go."""
-    parts = [pq.read_table(shard.truth_path) for shard in plan_shards(settings, out_dir)]
-    table = pa.concat_tables(parts).sort_by("path")
+    """Merge the truth of all shards to ``truth.parquet``, ordered by path, and delete their own files."""
+    tables = [pq.read_table(shard.truth_path) for shard in plan_shards(settings, out_dir)]
+    table = pa.concat_tables(tables).sort_by("path")
     assert table.num_rows == settings.num_people * settings.images_per_person, table.num_rows
     _write_table(table, out_dir / "truth.parquet")
-    shutil.rmtree(out_dir / PARTS)
+    shutil.rmtree(out_dir / TRUTH_SHARDS)
 
 
 def _is_whole(shard: SyntheticShard) -> bool:
@@ -103,15 +111,19 @@ def _is_whole(shard: SyntheticShard) -> bool:
     return all((shard.out_dir / "images" / path).is_file() for path in table["path"].to_pylist())
 
 
-def _write(shard: SyntheticShard, person_id: int) -> list[dict[str, object]]:
+def _write_person(shard: SyntheticShard, person_id: int) -> list[dict[str, object]]:
     """Write one person's pictures and return their truth."""
     settings = shard.settings
     phenotype = draw_person(settings.seed, person_id).phenotype
-    seen: set[int] = set()
+    passed_cameras: set[int] = set()
     rows = []
     for photograph in photograph_person(settings, person_id):
-        path = _folder(settings, person_id, photograph, seen) + "/" + _file_name(person_id, photograph)
-        seen.add(photograph.camera_id)
+        # Of test identities, each camera's first picture is a query.
+        is_query = photograph.camera_id not in passed_cameras
+        split = "train" if person_id <= settings.num_train_people else "query" if is_query else "gallery"
+        passed_cameras.add(photograph.camera_id)
+        name = f"{person_id:04d}_c{photograph.camera_id + 1}s1_{photograph.index:06d}_01.jpg"
+        path = f"{MARKET_FOLDERS.folders[split]}/{name}"
         target = shard.out_dir / "images" / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(photograph.jpeg)
@@ -128,17 +140,6 @@ def _write(shard: SyntheticShard, person_id: int) -> list[dict[str, object]]:
             }
         )
     return rows
-
-
-def _folder(settings: SyntheticSettings, person_id: int, photograph: Photograph, seen: set[int]) -> str:
-    """Training identities have one folder; of the others, each camera's first picture is a query."""
-    if person_id <= settings.num_train_people:
-        return FOLDERS[0]
-    return FOLDERS[2] if photograph.camera_id in seen else FOLDERS[1]
-
-
-def _file_name(person_id: int, photograph: Photograph) -> str:
-    return f"{person_id:04d}_c{photograph.camera_id + 1}s1_{photograph.index:06d}_01.jpg"
 
 
 def _write_table(table: pa.Table, path: Path) -> None:

@@ -49,7 +49,7 @@ def test_truth_names_every_file(tmp_path: Path) -> None:
     files = render(SETTINGS, tmp_path)
     truth = pq.read_table(tmp_path / "truth.parquet")
     assert truth["path"].to_pylist() == sorted(files)
-    assert not (tmp_path / "truth_parts").exists()
+    assert not (tmp_path / "truth_shards").exists()
     for path, person, camera in zip(*(truth[n].to_pylist() for n in ("path", "person_id", "camera_id")), strict=True):
         assert f"/{person:04d}_c{camera + 1}s1_" in path
     assert all(0.0 <= azimuth < 360.0 for azimuth in truth["azimuth_deg"].to_pylist())
