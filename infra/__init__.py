@@ -1,1 +1,1 @@
-"""Where stages run and where their results go."""
+"""Executors that run stages, and stores that keep their results."""

@@ -13,10 +13,10 @@ def save_checkpoint(folder: Path, name: str, write: Callable[[Path], None], *, k
     """Write a checkpoint atomically and drop the old ones.
 
     Args:
-        folder: Where the checkpoints of one training lie.
+        folder: Folder of the checkpoints of one training.
         name: Sorts like the training's progress, for example ``"epoch-0003"``.
         write: Fills the directory it is given.
-        keep: How many of the newest checkpoints stay.
+        keep: Number of the newest checkpoints that stay.
 
     Returns:
         The directory of the new checkpoint.
@@ -37,8 +37,8 @@ def save_checkpoint(folder: Path, name: str, write: Callable[[Path], None], *, k
 
 def latest_checkpoint(folder: Path) -> Path | None:
     """Return the newest whole checkpoint, or None."""
-    found = _whole(folder)
-    return found[-1] if found else None
+    checkpoints = _whole(folder)
+    return checkpoints[-1] if checkpoints else None
 
 
 def sweep_checkpoints(folder: Path, *, keep: int) -> None:

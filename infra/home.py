@@ -1,4 +1,4 @@
-"""Where genvar keeps its runs, and whether there is room for more."""
+"""The folder in which genvar keeps its runs, and a check that there is room for more."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""What the library logs, carried to the terminal of the driver."""
+"""Messages that the library logs, carried to the terminal of the driver."""
 
 import logging
 import sys

@@ -1,7 +1,4 @@
-"""Progress for people: a bar on a terminal, a plain line every ten seconds elsewhere.
-
-Looking at something again and again while a block runs.
-"""
+"""Progress for people: a bar on a terminal, a plain line every ten seconds elsewhere; also from another process."""
 
 import json
 import sys
@@ -22,7 +19,7 @@ SECONDS_BETWEEN_FILES = 0.5
 class ProgressBar(Protocol):
     """Shows how far a piece of work is."""
 
-    def show(self, done: int, shown: Mapping[str, float]) -> None:
+    def show(self, done: int, values: Mapping[str, float]) -> None:
         """Show ``done`` units in all and the latest values."""
         ...
 
@@ -37,9 +34,9 @@ def progress_bar(description: str, total: int, unit: str) -> Iterator[ProgressBa
     """Show progress while the block runs.
 
     Args:
-        description: What is being done.
+        description: Name of the work.
         total: Units of the whole work.
-        unit: What is counted, in the plural.
+        unit: Name of the unit, in the plural.
 
     Yields:
         The bar; safe to call from any thread.
@@ -82,10 +79,10 @@ class _Bar:
         self._rate = _Rate()
         self._task = progress.add_task(description, total=max(total, 1), count=f"0/{total} {unit}", values="")
 
-    def show(self, done: int, shown: Mapping[str, float]) -> None:
+    def show(self, done: int, values: Mapping[str, float]) -> None:
         rate = self._rate(done)
         count = f"{done}/{self._total} {self._unit}" + (f", {rate:.3g}/s" if rate else "")
-        self._progress.update(self._task, completed=done, count=count, values=_values(shown))
+        self._progress.update(self._task, completed=done, count=count, values=_text(values))
 
 
 class _Lines:
@@ -94,11 +91,11 @@ class _Lines:
         self._rate = _Rate()
         self._lock = threading.Lock()
         self._started = self._last_line = time.monotonic()
-        self._done, self._shown = 0, dict[str, float]()
+        self._done, self._values = 0, dict[str, float]()
 
-    def show(self, done: int, shown: Mapping[str, float]) -> None:
+    def show(self, done: int, values: Mapping[str, float]) -> None:
         with self._lock:
-            self._done, self._shown = done, dict(shown)
+            self._done, self._values = done, dict(values)
             rate = self._rate(done)
             if time.monotonic() - self._last_line < SECONDS_BETWEEN_LINES:
                 return
@@ -110,12 +107,12 @@ class _Lines:
 
     def _line(self, pace: str) -> None:
         text = f"  {self._description}: {self._done}/{self._total} {self._unit}{pace}"
-        values = _values(self._shown)
+        values = _text(self._values)
         self._console.print(f"{text}  {values}" if values else text, markup=False)
 
 
-def _values(shown: Mapping[str, float]) -> str:
-    return "  ".join(f"{name} {value:.3g}" for name, value in shown.items())
+def _text(values: Mapping[str, float]) -> str:
+    return "  ".join(f"{name} {value:.3g}" for name, value in values.items())
 
 
 class ProgressFile:
@@ -126,9 +123,9 @@ class ProgressFile:
         self._last = 0.0
         self._latest: tuple[int, dict[str, float]] = (0, {})
 
-    def show(self, done: int, shown: Mapping[str, float]) -> None:
+    def show(self, done: int, values: Mapping[str, float]) -> None:
         """Remember the progress, and write it when the last write was a while ago."""
-        self._latest = (done, dict(shown))
+        self._latest = (done, dict(values))
         if time.monotonic() - self._last >= SECONDS_BETWEEN_FILES:
             self.flush()
 
@@ -136,7 +133,7 @@ class ProgressFile:
         """Write the progress now."""
         self._last = time.monotonic()
         part = self.path.with_suffix(".part")
-        part.write_text(json.dumps({"done": self._latest[0], "shown": self._latest[1]}))
+        part.write_text(json.dumps({"done": self._latest[0], "values": self._latest[1]}))
         part.replace(self.path)
 
 
@@ -153,7 +150,7 @@ def _show_file(path: Path, bar: ProgressBar) -> None:
         state = json.loads(path.read_text())
     except FileNotFoundError:
         return
-    bar.show(int(state["done"]), state["shown"])
+    bar.show(int(state["done"]), state["values"])
 
 
 @contextmanager
@@ -161,7 +158,7 @@ def watching(look: Callable[[], None], *, seconds: float) -> Iterator[None]:
     """Call ``look`` from a thread while the block runs, and a last time when it has ended, however it ended.
 
     Args:
-        look: What to do; not called by two threads at once.
+        look: Action; not called by two threads at once.
         seconds: Between two looks.
     """
     stop = threading.Event()

@@ -12,12 +12,12 @@ from typing import Any, TypeVar
 
 from infra.compute.protocol import Compute
 from infra.home import Home, check_home
-from infra.tracking.secrets import public_tree, shown
+from infra.tracking.secrets import redacted, redacted_tree
 from infra.tracking.store import COMPLETION_MARKER, FinishedRun, RunStore, wait_for_store
 from pipeline.config import flat
 from pipeline.fingerprint import git_commit, package_versions
 from pipeline.plan import Plan
-from pipeline.work_dir import Workplace, locked, write_marker
+from pipeline.work_dir import WorkDir, locked, write_marker
 from reid_core.errors import UserError
 from stages.stage import Stage
 
@@ -34,12 +34,12 @@ _SECONDS_FOR_SERVER = 300.0
 
 @dataclass(frozen=True)
 class StageResult:
-    """What became of one stage.
+    """Outcome of one stage.
 
     Attributes:
-        name: Of the stage.
-        reused: Whether a finished run served.
-        seconds: That this command spent on it.
+        name: Name of the stage.
+        reused: True where a finished run served.
+        seconds: Seconds that this command spent on it.
         took: Seconds that the stage took when it ran.
         run_id: MLflow run that holds its artifacts.
         folder: Its artifacts.
@@ -68,14 +68,14 @@ def run_plan(
     """Run every stage of a plan, under one parent run.
 
     Args:
-        plan: What to run.
-        home: Where stages are worked on.
-        store: Where results are stored and found again.
-        compute: Where stages run; asked for nothing when every stage is reused.
-        tags: Of the parent run.
-        headline: Numbers that stand for the whole pipeline, from what became of its stages.
-        labels: Tags that stand for the whole pipeline, such as the version of the data set that was found.
-        name: Of the parent run, for people who compare several.
+        plan: Stages to run, with their settings.
+        home: Folder in which stages are worked on.
+        store: Store of the results, in which finished stages are looked for.
+        compute: Executor of the stages; asked for nothing when every stage is reused.
+        tags: Tags of the parent run.
+        headline: Makes the numbers that stand for the whole pipeline.
+        labels: Makes the tags that stand for the whole pipeline, such as the version of the data set.
+        name: Name of the parent run, for people who compare several.
         parent: Open run that gathers the stages, closed by the caller; None opens and closes one.
 
     Returns:
@@ -117,7 +117,7 @@ def run_plan(
 
 @dataclass(frozen=True)
 class _Work:
-    """One stage that has to run."""
+    """Runs one stage that no finished run serves for."""
 
     plan: Plan
     home: Home
@@ -133,55 +133,55 @@ class _Work:
     def run(self, inputs: Mapping[str, Path]) -> tuple[FinishedRun, bool]:
         """Run the stage; or reuse it after all, when another process finished it in the meantime."""
         name = self.stage.name
-        place = Workplace(self.home.work / f"{name}-{self.fingerprint[:16]}")
+        work_dir = WorkDir(self.home.work / f"{name}-{self.fingerprint[:16]}")
         waited: list[str] = []
 
         def wait(holder: str) -> None:
             _log.info("%s: %s works on it; waiting", name, holder)
             waited.append(holder)
 
-        with locked(place.folder, wait):
+        with locked(work_dir.folder, wait):
             if waited and (run := self.store.find_finished({name: self.fingerprint}).get(name)) is not None:
                 return run, True
             check_home(self.home)
-            place.open()
-            run_id = self._open_run(place)
+            work_dir.open()
+            run_id = self._open_run(work_dir)
             with _ended_by_outcome(self.store, run_id, done=False):
-                if (place.out_dir / COMPLETION_MARKER).is_file():
+                if (work_dir.out_dir / COMPLETION_MARKER).is_file():
                     _log.info("%s: complete already, storing its results", name)
                 else:
-                    self._run_stage(place, run_id, inputs)
-                self._persist(lambda: self._store_results(place, run_id))
-            place.clear()
+                    self._run_stage(work_dir, run_id, inputs)
+                self._persist(lambda: self._store_results(work_dir, run_id))
+            work_dir.clear()
             return self.store.finished(run_id), False
 
-    def _open_run(self, place: Workplace) -> str:
+    def _open_run(self, work_dir: WorkDir) -> str:
         name = self.stage.name
-        known = place.run_id
-        if known is not None and self._persist(lambda: self.store.resume(str(known), self.parent)):
+        known = work_dir.run_id
+        if known is not None and self._persist(lambda: self.store.resume(str(known), parent=self.parent)):
             _log.info("%s: continuing where an earlier command stopped", name)
             return known
         tags = {**_tags(), "stage": name, "stage.version": str(self.stage.version), "fingerprint": self.fingerprint}
         params = flat({name: self.plan.configs[name]})
         run_id = self._persist(lambda: self.store.start(name, params=params, tags=tags, parent=self.parent))
-        place.remember_run(run_id)
+        work_dir.remember_run(run_id)
         return run_id
 
-    def _run_stage(self, place: Workplace, run_id: str, inputs: Mapping[str, Path]) -> None:
+    def _run_stage(self, work_dir: WorkDir, run_id: str, inputs: Mapping[str, Path]) -> None:
         name, config = self.stage.name, self.plan.configs[self.stage.name]
         _log.info("%s: running%s", name, f", reads {', '.join(self.stage.needs)}" if self.stage.needs else "")
         started, start = _now(), time.monotonic()
-        tracker = self.store.tracker(run_id, place.journal_dir)
+        tracker = self.store.tracker(run_id, work_dir.journal_dir)
         try:
             with self.store.system_metrics(run_id):
-                self.stage.run(config, inputs, place.out_dir, self.compute, tracker)
+                self.stage.run(config, inputs, work_dir.out_dir, self.compute, tracker)
         finally:
             tracker.flush()
         facts = {
             "stage": name,
             "version": self.stage.version,
             "fingerprint": self.fingerprint,
-            "config": public_tree(config.model_dump(mode="json")),
+            "config": redacted_tree(config.model_dump(mode="json")),
             "inputs": {need: self.plan.fingerprints[need] for need in self.stage.needs},
             "deterministic": self.plan.deterministic,
             "seconds": round(time.monotonic() - start, 2),
@@ -192,12 +192,12 @@ class _Work:
             "packages": package_versions(),
             "git_commit": git_commit(),
         }
-        write_marker(place.out_dir / COMPLETION_MARKER, facts)
+        write_marker(work_dir.out_dir / COMPLETION_MARKER, facts)
 
-    def _store_results(self, place: Workplace, run_id: str) -> None:
-        self.store.tracker(run_id, place.journal_dir).replay()
-        self.store.upload(run_id, place.out_dir)
-        self.store.tag(run_id, "seconds", str(_marker(place.out_dir)["seconds"]))
+    def _store_results(self, work_dir: WorkDir, run_id: str) -> None:
+        self.store.tracker(run_id, work_dir.journal_dir).replay()
+        self.store.upload(run_id, work_dir.out_dir)
+        self.store.tag(run_id, "seconds", str(_marker(work_dir.out_dir)["seconds"]))
         # The run counts as finished from here on, so this comes last.
         self.store.end(run_id, "FINISHED")
 
@@ -209,14 +209,12 @@ class _Work:
             except Exception as error:
                 if not self.store.is_remote or not self.store.is_outage(error):
                     raise
-                _log.warning(
-                    "%s: the MLflow server at %s is away; waiting for it", self.stage.name, shown(self.store.uri)
-                )
+                server = f"the MLflow server at {redacted(self.store.uri)}"
+                _log.warning("%s: %s is away; waiting for it", self.stage.name, server)
                 if not wait_for_store(self.store.uri, _SECONDS_FOR_SERVER):
                     raise UserError(
-                        f"the MLflow server at {shown(self.store.uri)} stopped answering; what the {self.stage.name} "
-                        f"stage has done is kept in {self.home.work}, and the same command continues once the "
-                        "server is back"
+                        f"{server} stopped answering; what the {self.stage.name} stage has done is kept in "
+                        f"{self.home.work}, and the same command continues once the server is back"
                     ) from error
 
 

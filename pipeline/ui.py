@@ -5,7 +5,7 @@ import socket
 import sys
 
 from infra.home import Home
-from infra.tracking.secrets import shown
+from infra.tracking.secrets import redacted
 from infra.tracking.store import tracking_uri
 from reid_core.errors import UserError
 
@@ -14,7 +14,7 @@ def serve(home: Home, port: int) -> None:
     """Replace this process by an MLflow server that only this machine reaches."""
     uri = tracking_uri(home)
     if uri.startswith(("http://", "https://")):
-        raise UserError(f"the runs are on a server already (MLFLOW_TRACKING_URI); open {shown(uri)} in a browser")
+        raise UserError(f"the runs are on a server already (MLFLOW_TRACKING_URI); open {redacted(uri)} in a browser")
     if uri == f"sqlite:///{home.database}" and not home.database.is_file():
         raise UserError(f"there are no runs in {home.root} yet; run the pipeline first, or name another --home")
     with socket.socket() as probe:

@@ -16,8 +16,8 @@ _SECONDS_BETWEEN_LOOKS = 1.0
 
 
 @dataclass(frozen=True)
-class Workplace:
-    """Where a stage is worked on until its artifacts are stored.
+class WorkDir:
+    """Holds a stage until its artifacts are stored.
 
     Attributes:
         folder: Named by stage and fingerprint, so that the same command finds what a killed one left.
@@ -27,12 +27,12 @@ class Workplace:
 
     @property
     def out_dir(self) -> Path:
-        """What the stage fills, and what is stored."""
+        """Folder that the stage fills and that is stored."""
         return self.folder / "out"
 
     @property
     def journal_dir(self) -> Path:
-        """Measurements that could not be sent."""
+        """Folder of measurements that could not be sent."""
         return self.folder / "journal"
 
     @property
@@ -61,23 +61,20 @@ def locked(folder: Path, wait_message: Callable[[str], None]) -> Iterator[None]:
 
     Args:
         folder: The lock lies beside it.
-        wait_message: Told once who holds the lock, when somebody does.
-
-    Yields:
-        Nothing.
+        wait_message: Told who holds the lock, when somebody does.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with Path(f"{folder}.lock").open("a+") as file:
-        told = False
+        is_told = False
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                if not told:
+                if not is_told:
                     file.seek(0)
                     wait_message(file.read().strip() or "another process")
-                    told = True
+                    is_told = True
                 time.sleep(_SECONDS_BETWEEN_LOOKS)
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}")

@@ -122,5 +122,5 @@ def test_the_guard_sees_what_it_guards() -> None:
     for path in MODULES:
         by_floor[path.relative_to(ROOT).parts[0]] += 1
     assert set(by_floor) == set(FLOORS)
-    assert not does_something(ROOT / "reid_core" / "errors.py")
+    assert not does_something(ROOT / "reid_core" / "__init__.py")
     assert does_something(ROOT / "reid_core" / "seeds.py")

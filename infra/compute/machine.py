@@ -1,4 +1,4 @@
-"""What this machine offers: CPUs, GPUs, and threads set to what a process was given of them."""
+"""CPUs and GPUs of this machine, and the threads that a process may use of them."""
 
 import os
 import sys

@@ -97,7 +97,7 @@ class ProcessPool:
         """End the processes.
 
         Args:
-            at_once: In the middle of their calls; else they end by themselves, and tidy up.
+            at_once: End them in the middle of their calls; else they end by themselves, and tidy up.
         """
         with self._lock:
             self._is_closed = True

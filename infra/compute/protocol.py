@@ -1,4 +1,4 @@
-"""What a stage may ask of the machine or cluster it runs on."""
+"""Protocols through which a stage sees the machine or cluster it runs on."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -52,7 +52,7 @@ class Workers(Protocol):
 
 
 class TrainContext(Protocol):
-    """What a training loop sees of the place it runs in."""
+    """The place that a training loop runs in, as the loop sees it."""
 
     rank: int
     world_size: int
@@ -70,7 +70,7 @@ class TrainContext(Protocol):
         Args:
             name: Sorts like the training's progress, for example ``"epoch-0003"``.
             write: Fills the directory it is given.
-            keep: How many of the newest checkpoints stay.
+            keep: Number of the newest checkpoints that stay.
         """
         ...
 
@@ -78,7 +78,7 @@ class TrainContext(Protocol):
         """Move the progress bar and show the latest values.
 
         Args:
-            images: Done since the last call by all ranks together; what rank 0 says is shown.
+            images: Images done since the last call by all ranks together; the bar shows what rank 0 says.
             values: Loss names to numbers.
         """
         ...
@@ -126,8 +126,8 @@ class Compute(Protocol):
             function: Importable by name (it is sent to other processes); retry-safe.
             shards: One argument each.
             description: Shown beside the progress bar.
-            sizes: How many units each shard counts; 1 each when None.
-            unit: What is counted.
+            sizes: Units that each shard counts; 1 each when None.
+            unit: Name of the unit, in the plural.
             cpus: CPUs of one call; its threads are bounded by them.
             gpus: GPUs of one call.
 
@@ -143,7 +143,7 @@ class Compute(Protocol):
             worker_class: Called without arguments in every process.
             num_workers: Processes, spread over the nodes.
             cpus: Threads of each.
-            memory_bytes: What each will need at its peak; a cluster puts it where there is as much. 0 = unknown.
+            memory_bytes: Need of each at its peak; a cluster puts it where there is as much. 0 = unknown.
 
         Returns:
             The pool; a worker whose process or node is lost is replaced.
@@ -167,9 +167,9 @@ class Compute(Protocol):
         Args:
             loop: Top-level function; results are files it writes from rank 0.
             argument: Handed to the loop; picklable.
-            num_ranks: Ranks; each has one GPU where there are GPUs.
-            checkpoint_dir: Where checkpoints live; every node sees it.
-            tracker: Of the stage.
+            num_ranks: Number of ranks; each has one GPU where there are GPUs.
+            checkpoint_dir: Folder of the checkpoints; every node sees it.
+            tracker: Tracker of the stage.
             description: Shown beside the progress bar.
             num_images: Length of the progress bar: images over all epochs.
             workers: Pool that the loop may call between epochs.

@@ -56,7 +56,7 @@ class RayCompute:
             check_nodes(tuple(path.absolute() for path in read), written=written)
 
     @cached_property
-    def _resources(self) -> "tuple[int, int, int]":
+    def _resources(self) -> tuple[int, int]:
         assert self._is_prepared or not joins_cluster(), "prepare() comes before any work on a cluster that was joined"
         return connect(*self._wanted)
 

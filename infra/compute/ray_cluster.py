@@ -1,7 +1,4 @@
-"""Starting a Ray cluster or joining one, quietly, and leaving it.
-
-The code that travels to the nodes of a cluster: the four packages, and nothing beside them.
-"""
+"""Starting a Ray cluster, or joining one and bringing this code to its nodes; quietly, and leaving it again."""
 
 import logging
 import os
@@ -20,15 +17,19 @@ from typing import Any
 
 from infra.compute.lifetime import start_guard
 from infra.compute.machine import available_cpus, available_gpus
-from infra.compute.ray_errors import started_in_time
-from reid_core.errors import UserError
+from reid_core.errors import UserError, first_line
 
-OBJECT_STORE_BYTES = 1 << 30
-_PROBE_SECONDS = 3.0
-_MAX_FOLDER_LENGTH = 40
+# What travels to the nodes of a cluster that exists already, and nothing beside it.
+PACKAGES = ("reid_core", "infra", "stages", "pipeline")
+# Patterns as in .gitignore. No package holds data; should somebody keep some there, it stays at home.
+_NOT_SHIPPED = ["__pycache__/", "*.pyc", "*.parquet", "*.safetensors", "*.pt", "*.pth", "*.npy", "*.jpg", "*.png"]
 
-# Of the cluster that this process started.
-_guards: list["subprocess.Popen[bytes]"] = []
+# Read by processes of a node when they start; a cluster that exists already did not get them from this process.
+_ENVIRONMENT_OF_NODES = {
+    "GOMP_SPINCOUNT": "3000",
+    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
 
 # Set before Ray is imported; what the caller has set stays.
 _QUIET = {
@@ -37,7 +38,6 @@ _QUIET = {
     # How often the end of a training is looked for; the default of 2 s is a tail on each of them.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.3",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
 }
 
@@ -45,8 +45,16 @@ _QUIET = {
 # alone. Without it (and despite the address that ray.init is given) they listen on every network of the machine.
 _LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
+_OBJECT_STORE_BYTES = 1 << 30
+_PROBE_SECONDS = 3.0
+_MAX_FOLDER_LENGTH = 40
+# Ray has no type of its own for this: a plain Exception with this sentence.
+_SLOW_START = "timed out during startup"
 
-def connect(num_cpus: int | None, num_gpus: int | None) -> tuple[int, int, int]:
+_guards: list["subprocess.Popen[bytes]"] = []  # of the cluster that this process started
+
+
+def connect(num_cpus: int | None, num_gpus: int | None) -> tuple[int, int]:
     """Join the cluster that RAY_ADDRESS names, or start one that ends with this process.
 
     Args:
@@ -54,7 +62,7 @@ def connect(num_cpus: int | None, num_gpus: int | None) -> tuple[int, int, int]:
         num_gpus: GPUs of a cluster started here; all when None.
 
     Returns:
-        CPUs, GPUs and nodes of the cluster.
+        CPUs and GPUs of the cluster.
     """
     address = _address()
     for name, value in (_QUIET | _authentication(address) | ({} if address else _LOOPBACK)).items():
@@ -68,8 +76,7 @@ def connect(num_cpus: int | None, num_gpus: int | None) -> tuple[int, int, int]:
             else:
                 _join(address)
     resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    nodes = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-    return int(resources.get("CPU", 1)), int(resources.get("GPU", 0)), len(nodes)
+    return int(resources.get("CPU", 1)), int(resources.get("GPU", 0))
 
 
 def disconnect() -> None:
@@ -102,8 +109,41 @@ def probe_address() -> None:
 
 
 def joins_cluster() -> bool:
-    """Whether RAY_ADDRESS names a cluster that exists already; its nodes may come and go."""
+    """Tell whether RAY_ADDRESS names a cluster that exists already; its nodes may come and go."""
     return _address() is not None
+
+
+def shipped_code() -> dict[str, Any]:
+    """Return the runtime environment that brings this version of the code to every node of an existing cluster.
+
+    The working directory does not travel: in a checkout it would take runs and data sets along. Nor does the
+    environment, in which passwords may lie: what only the driver needs (MLflow's credentials) stays with it.
+    """
+    return {
+        "py_modules": [str(folder) for folder in package_folders()],
+        "excludes": _NOT_SHIPPED,
+        "env_vars": dict(_ENVIRONMENT_OF_NODES),
+    }
+
+
+def package_folders() -> list[Path]:
+    """Return the folders of the packages that this process imports."""
+    specs = [find_spec(name) for name in PACKAGES]
+    return [Path(spec.origin).parent for spec in specs if spec is not None and spec.origin is not None]
+
+
+@contextmanager
+def started_in_time() -> Iterator[None]:
+    """Say in a sentence that a cluster did not start in the half minute that Ray gives it."""
+    try:
+        yield
+    except Exception as error:
+        if _SLOW_START not in str(error):
+            raise
+        raise UserError(
+            "Ray could not start within 30 seconds, perhaps because the machine is busy; give the same command again, "
+            "or leave Ray out with --executor local"
+        ) from error
 
 
 @contextmanager
@@ -157,7 +197,7 @@ def _start(num_cpus: int, num_gpus: int) -> None:
             include_dashboard=False,
             log_to_driver=False,
             logging_level=logging.ERROR,
-            object_store_memory=OBJECT_STORE_BYTES,
+            object_store_memory=_OBJECT_STORE_BYTES,
             _node_ip_address="127.0.0.1",
             _temp_dir=str(folder),
         )
@@ -179,40 +219,7 @@ def _join(address: str) -> None:
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, runtime_env=shipped_code())
     except (ConnectionError, RuntimeError) as error:
-        first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(
-            f"the Ray cluster at RAY_ADDRESS={address} could not be joined ({first_line}); check that it runs, "
+            f"the Ray cluster at RAY_ADDRESS={address} could not be joined ({first_line(error)}); check that it runs, "
             "that its Ray and Python versions are the ones here, and RAY_AUTH_MODE (token or disabled) with its token"
         ) from error
-
-
-PACKAGES = ("reid_core", "infra", "stages", "pipeline")
-
-# Patterns as in .gitignore. No package holds data; should somebody keep some there, it stays at home.
-_EXCLUDES = ["__pycache__/", "*.pyc", "*.parquet", "*.safetensors", "*.pt", "*.pth", "*.npy", "*.jpg", "*.png"]
-
-# Read by processes of a node when they start; a cluster that exists already did not get them from this process.
-_ENVIRONMENT = {
-    "GOMP_SPINCOUNT": "3000",
-    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-}
-
-
-def shipped_code() -> dict[str, Any]:
-    """Return the runtime environment that brings this version of the code to every node of an existing cluster.
-
-    The working directory does not travel: in a checkout it would take runs and data sets along. Nor does the
-    environment, in which passwords may lie: what only the driver needs (MLflow's credentials) stays with it.
-    """
-    return {
-        "py_modules": [str(folder) for folder in package_folders()],
-        "excludes": _EXCLUDES,
-        "env_vars": dict(_ENVIRONMENT),
-    }
-
-
-def package_folders() -> list[Path]:
-    """Return the folders of the packages that this process imports."""
-    specs = [find_spec(name) for name in PACKAGES]
-    return [Path(spec.origin).parent for spec in specs if spec is not None and spec.origin is not None]

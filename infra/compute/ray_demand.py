@@ -19,16 +19,16 @@ _NAMES = {"CPU": ("CPU", "CPUs"), "GPU": ("GPU", "GPUs"), "memory": ("GB of memo
 
 @dataclass(frozen=True)
 class Demand:
-    """What one piece of work asks for.
+    """Resources that one piece of work asks for.
 
     Attributes:
-        what: Subject of the sentence, such as ``joint training``.
+        work: Subject of the sentence, such as ``joint training``.
         bundle: Resources of one process, all on one node: ``CPU``, ``GPU``, ``memory`` in bytes.
         count: Processes at the same time.
-        advice: What else the user can do, such as ``lower joint.num_ranks``.
+        advice: Another thing that the user can do, such as ``lower joint.num_ranks``.
     """
 
-    what: str
+    work: str
     bundle: Mapping[str, float]
     count: int = 1
     advice: str = "ask for less"
@@ -38,7 +38,7 @@ def shortage(demand: Demand, nodes: Sequence[Mapping[str, float]]) -> str | None
     """Say what a cluster lacks for a demand, or None where everything fits.
 
     Args:
-        demand: What is asked for.
+        demand: Resources that are asked for.
         nodes: Resources of every node.
 
     Returns:
@@ -48,16 +48,17 @@ def shortage(demand: Demand, nodes: Sequence[Mapping[str, float]]) -> str | None
         wanted = demand.bundle[name]
         if not wanted:
             continue
-        there = sum(node.get(name, 0.0) for node in nodes)
-        if there + 1e-6 < wanted * demand.count:
+        available = sum(node.get(name, 0.0) for node in nodes)
+        if available + 1e-6 < wanted * demand.count:
             return (
-                f"{demand.what} asks for {_amount(name, wanted * demand.count)}, the cluster has {_number(name, there)}"
+                f"{demand.work} asks for {_amount(name, wanted * demand.count)}, "
+                f"the cluster has {_number(name, available)}"
             )
     places = sum(_places(demand.bundle, node) for node in nodes)
     if places < demand.count:
         bundle = " and ".join(_amount(name, amount) for name, amount in demand.bundle.items() if amount)
         return (
-            f"{demand.what} asks for {demand.count} x ({bundle}), each on one node, and the cluster's {len(nodes)} "
+            f"{demand.work} asks for {demand.count} x ({bundle}), each on one node, and the cluster's {len(nodes)} "
             f"nodes have room for {places}"
         )
     return None
@@ -67,8 +68,8 @@ def wait_for(demand: Demand, *, grows: bool) -> None:
     """Return once the cluster has what is asked for, whether it is free or in use.
 
     Args:
-        demand: What is asked for; an autoscaler is told.
-        grows: Whether nodes may come; refused at once where not.
+        demand: Resources that are asked for; an autoscaler is told.
+        grows: Whether nodes may come; else the demand is refused at once.
     """
     lacking = shortage(demand, node_resources())
     if lacking is None:
@@ -89,7 +90,7 @@ def wait_for(demand: Demand, *, grows: bool) -> None:
             time.sleep(_SECONDS_BETWEEN_LOOKS)
             lacking = shortage(demand, node_resources())
             if lacking is None:
-                _log.info("the cluster has what %s asks for", demand.what)
+                _log.info("the cluster has what %s asks for", demand.work)
                 return
     raise UserError(f"{lacking}; {demand.advice}{', or add nodes' if grows else ''}")
 
@@ -124,7 +125,7 @@ def _say_when_busy(demand: Demand) -> None:
         if wanted and free.get(name, 0.0) + 1e-6 < wanted * demand.count:
             _log.info(
                 "%s asks for %s, %s are free now: it starts when others have finished",
-                demand.what,
+                demand.work,
                 _amount(name, wanted * demand.count),
                 _number(name, free.get(name, 0.0)),
             )

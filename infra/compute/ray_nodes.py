@@ -1,4 +1,4 @@
-"""What every node of a cluster must have before any work: the same folders, and the packages that do the work."""
+"""A check of every node of a cluster before any work: the same folders, and the packages that do the work."""
 
 import logging
 import os
@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from reid_core.errors import UserError
+from reid_core.errors import UserError, first_line
 
 _log = logging.getLogger(__name__)
 
@@ -20,12 +20,12 @@ _SECONDS_TO_ANSWER = 120.0
 
 @dataclass(frozen=True)
 class NodeReport:
-    """What one node sees.
+    """Folders and packages of one node.
 
     Attributes:
         sees_token: Whether the file that the driver wrote into the home is there, with its content.
         writes: Whether this node can write beside it; both are true where nothing is written.
-        names: Of every path that is read: the first names in the folder, or the size of the file; None where it is not.
+        names: The first names in each folder that is read, or the size of the file; None where it does not exist.
         packages: Versions of what does the work; None where it is missing.
         python: Version of Python.
     """
@@ -82,7 +82,7 @@ def look(token: Path | None, read: tuple[Path, ...]) -> NodeReport:
 
 
 def _home(token: Path) -> tuple[bool, bool]:
-    """Whether the home is the one of the driver, and whether this node can write into it."""
+    """Tell whether the home is the one of the driver, and whether this node can write into it."""
     probe = token.with_name(f"{token.name}-{platform.node()}-{os.getpid()}")
     try:
         probe.write_text("")
@@ -114,10 +114,10 @@ def _problem(report: NodeReport, here: NodeReport, home: Path | None, read: tupl
                 f"the node {node} sees something else at {path} than the machine that started the "
                 "command; mount the same storage on both"
             )
-    missing = [name for name, found in report.packages.items() if found is None and here.packages[name] is not None]
+    missing = [name for name, theirs in report.packages.items() if theirs is None and here.packages[name] is not None]
     if missing:
         return f"the node {node} lacks {', '.join(missing)}; use the same image or virtual environment on every node"
-    other = [name for name, found in report.packages.items() if found != here.packages[name]]
+    other = [name for name, theirs in report.packages.items() if theirs != here.packages[name]]
     if other:
         _log.warning(
             "the node %s has other versions than this machine, results may differ: %s",
@@ -137,10 +137,9 @@ def _answer(reference: Any, node: str) -> NodeReport:
             f"the node {node} took no work within {_SECONDS_TO_ANSWER:.0f} s; see its logs, or take it away"
         ) from error
     except ray.exceptions.RayError as error:
-        first = str(error).strip().splitlines()[0]
         raise UserError(
-            f"the node {node} cannot run the code of genvar ({first}); use the same image or virtual environment on "
-            "every node"
+            f"the node {node} cannot run the code of genvar ({first_line(error)}); use the same image or virtual "
+            "environment on every node"
         ) from error
     assert isinstance(report, NodeReport)
     return report

@@ -1,6 +1,6 @@
-"""A pool of stateful workers as Ray actors, and what a Ray task runs.
+"""Calls on Ray: a pool of stateful workers as actors, one shard as a task, and their errors in sentences.
 
-The workers' processes must not load torch (FAISS crashes beside it), so this module does not either.
+A pool may serve FAISS, which crashes beside torch, so this module does not load torch.
 """
 
 import time
@@ -13,13 +13,12 @@ from typing import Any, TypeVar
 import numpy as np
 
 from infra.compute.machine import bound_threads
-from infra.compute.ray_errors import explained
-from reid_core.errors import UserError
+from infra.compute.processes import MAX_RESTARTS
+from reid_core.errors import UserError, first_line
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-_MAX_RESTARTS = 2
 # A call that meets an actor on its way to another node fails; it is made again this often, after a pause.
 _MAX_CALLS = 20
 _SECONDS_BETWEEN_CALLS = 1.0
@@ -30,7 +29,7 @@ class RayWorkers:
     """Implements ``infra.compute.protocol.Workers``; knows its actors by name, so that it is picklable.
 
     Attributes:
-        names: Of the actors.
+        names: Names of the actors.
     """
 
     names: tuple[str, ...]
@@ -95,8 +94,8 @@ def start_ray_pool(
 
     Args:
         worker_class: Called without arguments in every actor.
-        num_workers: Actors.
-        threads: Of each.
+        num_workers: Number of actors.
+        threads: Threads of each.
         memory_bytes: Memory that Ray sets aside for each.
 
     Returns:
@@ -116,14 +115,14 @@ def start_ray_pool(
             num_cpus=0,
             memory=memory_bytes or None,
             scheduling_strategy=place,
-            max_restarts=_MAX_RESTARTS,
-            max_task_retries=_MAX_RESTARTS,
+            max_restarts=MAX_RESTARTS,
+            max_task_retries=MAX_RESTARTS,
             runtime_env=environment,
         ).remote(worker_class, threads)
         for name, place in zip(names, _places(num_workers), strict=True)
     ]
     for handle in handles:
-        result_of(handle.ready.remote())
+        result_of(handle.__ray_ready__.remote())
     return RayWorkers(names), handles
 
 
@@ -162,6 +161,40 @@ def result_of(reference: Any) -> Any:
         raise
 
 
+def explained(error: BaseException) -> UserError | None:
+    """Return the sentence for an error of Ray that the user can mend, or None for any other.
+
+    Args:
+        error: As Ray raised it; what it comes from is looked at too.
+    """
+    import ray.exceptions as of_ray
+
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, of_ray.OutOfDiskError):
+            return UserError(
+                "Ray ran out of disk space while it moved objects from its memory to the disk (spilling); free some "
+                "where Ray's temporary folder is (/tmp, or --temp-dir of ray start), then give the same command again"
+            )
+        if isinstance(cause, of_ray.ObjectStoreFullError):
+            return UserError(
+                "the object store of Ray is full and cannot spill; give it more (ray start --object-store-memory, "
+                "docker --shm-size, or an emptyDir of medium Memory at /dev/shm), then give the same command again"
+            )
+        if isinstance(cause, of_ray.OutOfMemoryError):
+            return UserError(
+                "a process was ended because the memory of its node ran out; use fewer processes at a time "
+                "(--num-cpus, or num_ranks and num_workers of the stage), a smaller batch, or a node with more memory"
+            )
+        if isinstance(cause, of_ray.RuntimeEnvSetupError):
+            return UserError(
+                f"a node could not be given the code ({first_line(cause)}); use the same image or virtual environment "
+                "on every node"
+            )
+        cause = getattr(cause, "cause", None) or cause.__cause__
+    return None
+
+
 class _PoolActor:
     """A Ray actor that holds one worker."""
 
@@ -169,9 +202,6 @@ class _PoolActor:
         bound_threads(threads)
         self._worker = worker_class()
         bound_threads(threads)  # again for the libraries that the worker loaded
-
-    def ready(self) -> None:
-        """Answer once the worker is there."""
 
     def call(self, method: str, shared: np.ndarray | None, task: tuple[Any, ...]) -> Any:
         """Call a method of the worker; ``shared`` arrives without a copy, read-only."""

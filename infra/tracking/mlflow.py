@@ -1,6 +1,7 @@
-"""Measurements that could not be sent, kept on disk until they can.
+"""A tracker that logs to a run of MLflow in batches and never stops a training, and the journal behind it.
 
-The tracker that logs to a run of MLflow, in batches, and never stops a training.
+MLflow's own asynchronous logging keeps what it could not send in memory, and drops it when a call fails or the process
+is killed; the journal keeps it on disk.
 """
 
 import fcntl
@@ -17,7 +18,54 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from infra.tracking.secrets import shown
+from infra.tracking.secrets import redacted
+from reid_core.errors import first_line
+
+_log = logging.getLogger(__name__)
+
+_BATCH = 500
+_SECONDS_BETWEEN_BATCHES = 5.0
+# After a failure nothing is tried for a while, twice as long after each one: a server that hangs instead of refusing
+# would otherwise stall the training at every batch.
+_SECONDS_AFTER_FAILURE = 30.0
+_MOST_SECONDS_AFTER_FAILURE = 600.0
+
+_ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+
+
+def mlflow_client(uri: str) -> Any:
+    """Return an ``MlflowClient`` that is quiet and gives up within seconds."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    from mlflow import MlflowClient
+
+    for name in ("mlflow", "alembic", "urllib3"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    # Prints the traceback of every error of the database, which it raises as well.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+    with _alone(uri):
+        return MlflowClient(tracking_uri=uri)
+
+
+@contextmanager
+def _alone(uri: str) -> Iterator[None]:
+    """Let one process at a time open a database file: the first one creates its tables, and two at once fail."""
+    if not uri.startswith("sqlite:///"):
+        yield
+        return
+    database = Path(uri.removeprefix("sqlite:///"))
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with Path(f"{database}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 @dataclass(frozen=True)
@@ -74,53 +122,6 @@ class Journal:
         return count
 
 
-_log = logging.getLogger(__name__)
-
-_BATCH = 500
-_SECONDS_BETWEEN_BATCHES = 5.0
-# After a failure nothing is tried for a while, twice as long after each one: a server that hangs instead of refusing
-# would otherwise stall the training at every batch.
-_SECONDS_AFTER_FAILURE = 30.0
-_MOST_SECONDS_AFTER_FAILURE = 600.0
-
-_ENVIRONMENT = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
-    "GIT_PYTHON_REFRESH": "quiet",
-}
-
-
-def mlflow_client(uri: str) -> Any:
-    """Return an ``MlflowClient`` that is quiet and gives up within seconds."""
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    from mlflow import MlflowClient
-
-    for name in ("mlflow", "alembic", "urllib3"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    # Prints the traceback of every error of the database, which it raises as well.
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
-    with _alone(uri):
-        return MlflowClient(tracking_uri=uri)
-
-
-@contextmanager
-def _alone(uri: str) -> Iterator[None]:
-    """Let one process at a time open a database file: the first one creates its tables, and two at once fail."""
-    if not uri.startswith("sqlite:///"):
-        yield
-        return
-    database = Path(uri.removeprefix("sqlite:///"))
-    database.parent.mkdir(parents=True, exist_ok=True)
-    with Path(f"{database}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 class MlflowTracker:
     """Implements ``infra.tracking.protocol.Tracker``; picklable, with a buffer of its own in every process.
 
@@ -128,14 +129,14 @@ class MlflowTracker:
     Batches are sent by a thread of their own, so that a training never waits for the store.
 
     Args:
-        uri: Of the tracking store.
+        uri: Address of the tracking store.
         run_id: Run of the stage.
-        journal_dir: Keeps what could not be sent.
+        journal_dir: Folder for what could not be sent.
     """
 
     def __init__(self, uri: str, run_id: str, journal_dir: Path) -> None:
         self.uri, self.run_id, self.journal_dir = uri, run_id, journal_dir
-        self._lock = threading.Lock()  # of the buffer, held for moments
+        self._lock = threading.Lock()  # of the buffer, taken for moments
         self._sending = threading.Lock()  # of the connection
         self._sender: threading.Thread | None = None
         self._buffer: list[Measurement] = []
@@ -186,17 +187,17 @@ class MlflowTracker:
     def _send_or_keep(self) -> None:
         with self._lock:
             self._sent_at = time.monotonic()
-            held, self._buffer = self._buffer, []
-        if not held:
+            measurements, self._buffer = self._buffer, []
+        if not measurements:
             return
         if time.monotonic() >= self._silent_until:
             try:
-                self._send(held)
+                self._send(measurements)
                 self._pause = _SECONDS_AFTER_FAILURE
                 return
             except _failures() as error:
                 self._failed(error)
-        Journal(self.journal_dir).append(held)
+        Journal(self.journal_dir).append(measurements)
 
     def _send(self, measurements: Sequence[Measurement]) -> None:
         from mlflow.entities import Metric
@@ -210,8 +211,8 @@ class MlflowTracker:
         self._pause = min(2 * self._pause, _MOST_SECONDS_AFTER_FAILURE)
         _log.warning(
             "MLflow at %s does not take measurements (%s); they are kept and sent later",
-            shown(self.uri),
-            shown(_first(error)),
+            redacted(self.uri),
+            redacted(first_line(error)),
         )
 
 
@@ -221,8 +222,3 @@ def _failures() -> tuple[type[Exception], ...]:
     from sqlalchemy.exc import SQLAlchemyError
 
     return (MlflowException, SQLAlchemyError, OSError)
-
-
-def _first(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:100] if lines else type(error).__name__

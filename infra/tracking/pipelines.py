@@ -19,9 +19,9 @@ class PipelineRun:
     """One finished pipeline.
 
     Attributes:
-        run_id: Of the run that gathers its stages.
-        title: For people: data set, preset and seed.
-        experiment: That it belongs to.
+        run_id: Run that gathers its stages.
+        title: Data set, preset and seed, for people.
+        experiment: Experiment that it belongs to.
         stages: Stage name to the run with its artifacts, of this pipeline or of the earlier one that it reused.
     """
 
@@ -35,7 +35,7 @@ def list_pipelines(uri: str) -> list[PipelineRun]:
     """Return every finished pipeline of a store, newest first; what only reused a newer one is left out.
 
     Args:
-        uri: Of a tracking store that exists.
+        uri: Address of a tracking store that exists.
     """
     client = mlflow_client(uri)
     names = {experiment.experiment_id: experiment.name for experiment in client.search_experiments()}
@@ -46,17 +46,17 @@ def list_pipelines(uri: str) -> list[PipelineRun]:
     by_id = {run.info.run_id: run for run in runs}
     for run in runs:
         children.setdefault(run.data.tags.get("mlflow.parentRunId", ""), []).append(run)
-    found: list[PipelineRun] = []
-    seen: set[frozenset[str]] = set()
+    pipelines: list[PipelineRun] = []
+    listed: set[frozenset[str]] = set()
     for run in children.get("", []):
         if run.data.tags.get("kind") != _KIND and run.info.run_name != _KIND:
             continue
         stages = _stages(run, children.get(run.info.run_id, []), by_id)
-        held = frozenset(stage.run_id for stage in stages.values())
-        if stages and held not in seen:
-            seen.add(held)
-            found.append(PipelineRun(run.info.run_id, _title(run, names), names[run.info.experiment_id], stages))
-    return found
+        runs_of_stages = frozenset(stage.run_id for stage in stages.values())
+        if stages and runs_of_stages not in listed:
+            listed.add(runs_of_stages)
+            pipelines.append(PipelineRun(run.info.run_id, _title(run, names), names[run.info.experiment_id], stages))
+    return pipelines
 
 
 def choose_pipelines(pipelines: Sequence[PipelineRun], wanted: Sequence[str]) -> list[PipelineRun]:
@@ -89,9 +89,9 @@ def _is_called(pipeline: PipelineRun, text: str) -> bool:
 
 def _stages(run: Any, children: Sequence[Any], by_id: Mapping[str, Any]) -> dict[str, FinishedRun]:
     reused = {key.removeprefix(_REUSED): value for key, value in run.data.tags.items() if key.startswith(_REUSED)}
-    held = {name: by_id[run_id] for name, run_id in reused.items() if run_id in by_id}
-    held |= {child.data.tags["stage"]: child for child in children if "stage" in child.data.tags}
-    return {name: FinishedRun(stage.info.run_id, stage.info.artifact_uri) for name, stage in held.items()}
+    runs = {name: by_id[run_id] for name, run_id in reused.items() if run_id in by_id}
+    runs |= {child.data.tags["stage"]: child for child in children if "stage" in child.data.tags}
+    return {name: FinishedRun(stage.info.run_id, stage.info.artifact_uri) for name, stage in runs.items()}
 
 
 def _title(run: Any, experiments: Mapping[str, str]) -> str:
@@ -104,13 +104,13 @@ def _title(run: Any, experiments: Mapping[str, str]) -> str:
 
 
 def _search(client: Any, experiments: list[str], condition: str) -> list[Any]:
-    found: list[Any] = []
+    runs: list[Any] = []
     token = None
     while True:
         page = client.search_runs(
             experiments, condition, order_by=["attributes.start_time DESC"], max_results=_PAGE, page_token=token
         )
-        found += page
+        runs += page
         token = page.token
         if not token:
-            return found
+            return runs

@@ -1,4 +1,4 @@
-"""What a stage may ask of the tracker, and the tracker that keeps quiet."""
+"""The protocol of trackers, and a tracker that keeps quiet."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class Tracker(Protocol):
-    """Where the measurements and pictures of one stage go.
+    """Takes the measurements and pictures of one stage.
 
     Picklable, so that training workers log to the run of their stage. An unreachable server never raises here:
     what could not be sent is kept in a local journal and sent later.

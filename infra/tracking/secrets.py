@@ -15,17 +15,17 @@ _IN_QUERY = re.compile(
 )
 
 
-def shown(text: str) -> str:
+def redacted(text: str) -> str:
     """Return a text with the secrets of the addresses in it hidden: logins, and tokens of a query."""
     return _IN_QUERY.sub(rf"\1{HIDDEN}", _IN_ADDRESS.sub(f"{HIDDEN}@", text))
 
 
 def has_login(uri: str) -> bool:
-    """Whether an address carries a name or password."""
+    """Tell whether an address carries a name or password."""
     return _IN_ADDRESS.search(uri) is not None
 
 
-def public(values: Mapping[str, str]) -> dict[str, str]:
+def redacted_values(values: Mapping[str, str]) -> dict[str, str]:
     """Return parameters or tags as they may be logged.
 
     Args:
@@ -35,17 +35,17 @@ def public(values: Mapping[str, str]) -> dict[str, str]:
         The same names; what is named like a secret is hidden as a whole, elsewhere what addresses carry.
     """
     return {
-        key: HIDDEN if _NAME.search(key.rpartition(".")[2]) and text else shown(text) for key, text in values.items()
+        key: HIDDEN if _NAME.search(key.rpartition(".")[2]) and text else redacted(text) for key, text in values.items()
     }
 
 
-def public_tree(value: Any) -> Any:
+def redacted_tree(value: Any) -> Any:
     """Return JSON content as it may be stored, by the same rules."""
     if isinstance(value, dict):
         return {
-            key: HIDDEN if isinstance(item, str) and item and _NAME.search(str(key)) else public_tree(item)
+            key: HIDDEN if isinstance(item, str) and item and _NAME.search(str(key)) else redacted_tree(item)
             for key, item in value.items()
         }
     if isinstance(value, (list, tuple)):
-        return [public_tree(item) for item in value]
-    return shown(value) if isinstance(value, str) else value
+        return [redacted_tree(item) for item in value]
+    return redacted(value) if isinstance(value, str) else value

@@ -17,16 +17,15 @@ from urllib.parse import unquote, urlparse
 
 from infra.home import Home
 from infra.tracking.mlflow import MlflowTracker, mlflow_client
-from infra.tracking.secrets import has_login, public, shown
+from infra.tracking.secrets import has_login, redacted, redacted_values
 from reid_core.errors import UserError
 
 COMPLETION_MARKER = "stage.json"
 
-# Not every server has /health.
-_API_PROBE = "/api/2.0/mlflow/experiments/search?max_results=1"
+_API_PROBE = "/api/2.0/mlflow/experiments/search?max_results=1"  # not every server has /health
 _PROBE_SECONDS = 5.0
-# Of MLflow.
-MAX_PARAM_LENGTH = 6000
+# Limits of MLflow.
+_MAX_PARAM_LENGTH = 6000  # characters
 _MAX_PARAMS_A_CALL = 100
 
 
@@ -35,8 +34,8 @@ class FinishedRun:
     """A stage whose artifacts are stored.
 
     Attributes:
-        run_id: Of the child run.
-        artifact_uri: Where its artifacts are.
+        run_id: The child run.
+        artifact_uri: Address of its artifacts.
     """
 
     run_id: str
@@ -50,7 +49,7 @@ def tracking_uri(home: Home) -> str:
 
 def check_store(uri: str) -> None:
     """Refuse a store that does not answer or that MLflow no longer writes to; writes nothing."""
-    scheme, address = urlparse(uri).scheme, shown(uri)
+    scheme, address = urlparse(uri).scheme, redacted(uri)
     if scheme in ("", "file"):
         raise UserError(
             f'MLFLOW_TRACKING_URI should be a server (http://...) or a database (sqlite:///...), but is "{address}": '
@@ -78,6 +77,19 @@ def check_store(uri: str) -> None:
         ) from error
 
 
+def wait_for_store(uri: str, seconds: float) -> bool:
+    """Wait until a server answers again, and tell whether it did."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            check_store(uri)
+            return True
+        except UserError:
+            if time.monotonic() > end:
+                return False
+            time.sleep(2.0)
+
+
 def _answers(url: str) -> bool:
     """Tell whether a path is served; one that wants a login is."""
     try:
@@ -92,31 +104,43 @@ class RunStore:
 
     Args:
         home: Its artifact folder serves the local database; its cache holds downloads.
-        uri: Of the tracking store.
+        uri: Address of the tracking store.
         experiment: Name; one a data set.
     """
 
     def __init__(self, home: Home, uri: str, experiment: str) -> None:
         self.home, self.uri, self.experiment = home, uri, experiment
 
-    @property
+    @cached_property
     def experiment_id(self) -> str:
-        """How the store calls the experiment, which is created where there is none."""
-        return self._experiment_id
+        """Number of the experiment in the store, which is created where there is none."""
+        from mlflow.exceptions import MlflowException
+
+        experiment = self._client.get_experiment_by_name(self.experiment)
+        if experiment is None:
+            local = self.uri.startswith("sqlite:")
+            location = str(self.home.artifacts / self.experiment) if local else None
+            try:
+                return str(self._client.create_experiment(self.experiment, artifact_location=location))
+            except MlflowException:  # another process may have been faster
+                experiment = self._client.get_experiment_by_name(self.experiment)
+                if experiment is None:
+                    raise
+        return str(experiment.experiment_id)
 
     @property
     def is_remote(self) -> bool:
-        """Whether the store is a server, which can go away and come back."""
+        """True for a server, which can go away and come back."""
         return self.uri.startswith(("http://", "https://"))
 
     def is_outage(self, error: Exception) -> bool:
-        """Whether an error says that the store did not answer."""
+        """Tell whether an error says that the store did not answer."""
         from mlflow.exceptions import MlflowException
 
         return isinstance(error, (MlflowException, OSError))
 
     def exists(self) -> bool:
-        """Whether there is a store to look into, so that a dry run need not create one."""
+        """Tell whether there is a store to look into, so that a dry run need not create one."""
         return not self.uri.startswith("sqlite:///") or Path(self.uri.removeprefix("sqlite:///")).is_file()
 
     def find_finished(self, fingerprints: Mapping[str, str]) -> dict[str, FinishedRun]:
@@ -130,15 +154,15 @@ class RunStore:
         """
         if not self.exists() or (experiment := self._client.get_experiment_by_name(self.experiment)) is None:
             return {}
-        found: dict[str, FinishedRun] = {}
+        finished: dict[str, FinishedRun] = {}
         for stage, fingerprint in fingerprints.items():
             condition = f"tags.fingerprint = '{fingerprint}' and attributes.status = 'FINISHED'"
             order = ["attributes.start_time DESC"]
             for run in self._client.search_runs([experiment.experiment_id], condition, order_by=order, max_results=20):
                 if self._has_artifacts(run):
-                    found[stage] = FinishedRun(run.info.run_id, run.info.artifact_uri)
+                    finished[stage] = FinishedRun(run.info.run_id, run.info.artifact_uri)
                     break
-        return found
+        return finished
 
     def artifacts_dir(self, run: FinishedRun) -> Path:
         """Return a folder with the artifacts: in place when they are local, else a download."""
@@ -168,43 +192,36 @@ class RunStore:
             The run's id.
         """
         for key, value in params.items():
-            if len(value) > MAX_PARAM_LENGTH:
+            if len(value) > _MAX_PARAM_LENGTH:
                 raise UserError(
-                    f"a value of at most {MAX_PARAM_LENGTH:,} characters is wanted for {key}, but {len(value):,} came; "
-                    "shorten it, or name a file instead"
+                    f"a value of at most {_MAX_PARAM_LENGTH:,} characters is wanted for {key}, but {len(value):,} "
+                    "came; shorten it, or name a file instead"
                 )
-        all_tags = {**public(tags), **_owner_tags(), **({"mlflow.parentRunId": parent} if parent else {})}
-        run_id = str(self._client.create_run(self._experiment_id, tags=all_tags, run_name=name).info.run_id)
+        all_tags = {**redacted_values(tags), **_owner_tags(parent)}
+        run_id = str(self._client.create_run(self.experiment_id, tags=all_tags, run_name=name).info.run_id)
         self._log_params(run_id, params)
         return run_id
 
-    def resume(self, run_id: str, parent: str) -> bool:
-        """Open a run again that a kill left behind; False when the store does not know it or it has finished."""
+    def resume(self, run_id: str, *, parent: str | None = None, even_finished: bool = False) -> bool:
+        """Open a run again that a kill left behind; False when the store does not know it or it has finished.
+
+        Args:
+            run_id: The run.
+            parent: Run that it is shown under from now on; the one of before when None.
+            even_finished: Open it again however it ended.
+        """
         from mlflow.exceptions import MlflowException
 
         try:
             run = self._client.get_run(run_id)
         except MlflowException:
             return False
-        if run.info.status == "FINISHED" or run.info.lifecycle_stage != "active":
+        if run.info.lifecycle_stage != "active" or (run.info.status == "FINISHED" and not even_finished):
             return False
-        for key, value in {**_owner_tags(), "mlflow.parentRunId": parent}.items():
+        for key, value in _owner_tags(parent).items():
             self._client.set_tag(run_id, key, value)
         self._client.update_run(run_id, status="RUNNING")
         return True
-
-    def reopen(self, run_id: str) -> bool:
-        """Open a run again, however it ended; False when the store does not know it."""
-        from mlflow.exceptions import MlflowException
-
-        try:
-            run = self._client.get_run(run_id)
-        except MlflowException:
-            return False
-        for key, value in _owner_tags().items():
-            self._client.set_tag(run_id, key, value)
-        self._client.update_run(run_id, status="RUNNING")
-        return bool(run.info.lifecycle_stage == "active")
 
     def run_name(self, run_id: str) -> str:
         """Return the name that a run was started with."""
@@ -239,7 +256,7 @@ class RunStore:
     def close_orphans(self) -> int:
         """Mark runs KILLED that a dead process of this machine left RUNNING; returns how many."""
         condition = f"attributes.status = 'RUNNING' and tags.`genvar.host` = '{socket.gethostname()}'"
-        runs = self._client.search_runs([self._experiment_id], condition, max_results=1000)
+        runs = self._client.search_runs([self.experiment_id], condition, max_results=1000)
         orphans = [run for run in runs if not _is_alive(run.data.tags)]
         for run in orphans:
             self.end(run.info.run_id, "KILLED")
@@ -263,26 +280,10 @@ class RunStore:
     def _client(self) -> Any:
         return mlflow_client(self.uri)
 
-    @cached_property
-    def _experiment_id(self) -> str:
-        from mlflow.exceptions import MlflowException
-
-        found = self._client.get_experiment_by_name(self.experiment)
-        if found is None:
-            local = self.uri.startswith("sqlite:")
-            location = str(self.home.artifacts / self.experiment) if local else None
-            try:
-                return str(self._client.create_experiment(self.experiment, artifact_location=location))
-            except MlflowException:  # another process may have been faster
-                found = self._client.get_experiment_by_name(self.experiment)
-                if found is None:
-                    raise
-        return str(found.experiment_id)
-
     def _log_params(self, run_id: str, params: Mapping[str, str]) -> None:
         from mlflow.entities import Param
 
-        all_params = [Param(key, value) for key, value in public(params).items()]
+        all_params = [Param(key, value) for key, value in redacted_values(params).items()]
         for start in range(0, len(all_params), _MAX_PARAMS_A_CALL):
             self._client.log_batch(run_id, params=all_params[start : start + _MAX_PARAMS_A_CALL])
 
@@ -298,11 +299,13 @@ def _local_path(uri: str) -> Path | None:
     return Path(unquote(parts.path)) if parts.scheme in ("", "file") else None
 
 
-def _owner_tags() -> dict[str, str]:
+def _owner_tags(parent: str | None) -> dict[str, str]:
+    """Return tags that name the process that a run belongs to, and the run above it."""
     import psutil
 
-    started = psutil.Process().create_time()
-    return {"genvar.host": socket.gethostname(), "genvar.process": json.dumps([os.getpid(), round(started, 1)])}
+    process = json.dumps([os.getpid(), round(psutil.Process().create_time(), 1)])
+    above = {} if parent is None else {"mlflow.parentRunId": parent}
+    return {"genvar.host": socket.gethostname(), "genvar.process": process, **above}
 
 
 def _is_alive(tags: Mapping[str, str]) -> bool:
@@ -313,16 +316,3 @@ def _is_alive(tags: Mapping[str, str]) -> bool:
         return bool(abs(psutil.Process(pid).create_time() - started) < 1.0)
     except (psutil.NoSuchProcess, KeyError, ValueError):
         return False
-
-
-def wait_for_store(uri: str, seconds: float) -> bool:
-    """Wait until a server answers again; whether it did."""
-    end = time.monotonic() + seconds
-    while True:
-        try:
-            check_store(uri)
-            return True
-        except UserError:
-            if time.monotonic() > end:
-                return False
-            time.sleep(2.0)

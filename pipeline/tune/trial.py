@@ -127,7 +127,7 @@ class _Trial:
         self._store = ReportingStore(job.home, job.uri, job.experiment, stage=job.stage, report=self._on_epoch)
         self._path = record_path(job.folder, trial_id)
         known = read_record(self._path)
-        if known is not None and self._store.resume(known.run_id, job.search_run):
+        if known is not None and self._store.resume(known.run_id, parent=job.search_run):
             self.record = dataclasses.replace(known, status=RUNNING, reason="")
         else:
             params = {key: value if isinstance(value, str) else json.dumps(value) for key, value in values.items()}

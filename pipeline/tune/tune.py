@@ -137,7 +137,7 @@ def _open_run(search: Search, store: RunStore, folder: Path) -> str:
     path = folder / "run_id"
     if path.is_file():
         run_id = path.read_text()
-        if store.reopen(run_id):
+        if store.resume(run_id, even_finished=True):
             _log.info("search %s: continuing", search.name)
             return run_id
     params = {dimension.key: str(dimension).partition("=")[2] for dimension in search.space}

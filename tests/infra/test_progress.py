@@ -13,8 +13,8 @@ class _Seen:
     def __init__(self) -> None:
         self.calls: list[tuple[int, dict[str, float]]] = []
 
-    def show(self, done: int, shown: Mapping[str, float]) -> None:
-        self.calls.append((done, dict(shown)))
+    def show(self, done: int, values: Mapping[str, float]) -> None:
+        self.calls.append((done, dict(values)))
 
 
 def test_plain_lines_where_there_is_no_terminal(
@@ -42,7 +42,7 @@ def test_a_quick_piece_of_work_is_one_line(capsys: pytest.CaptureFixture[str]) -
 def test_a_file_carries_progress_to_the_bar(tmp_path: Path) -> None:
     seen = _Seen()
     path = tmp_path / "progress.json"
-    path.write_text(json.dumps({"done": 99, "shown": {}}))  # of an earlier training: must not be shown
+    path.write_text(json.dumps({"done": 99, "values": {}}))  # of an earlier training: must not be shown
     with follow_file(path, seen):
         file = ProgressFile(path)
         file.show(3, {"loss": 2.0})

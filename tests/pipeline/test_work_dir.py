@@ -5,7 +5,7 @@ import threading
 import time
 from pathlib import Path
 
-from pipeline.work_dir import Workplace, locked, write_marker
+from pipeline.work_dir import WorkDir, locked, write_marker
 
 _HOLDER = """
 import sys, time
@@ -34,15 +34,15 @@ def test_a_killed_holder_lets_go_and_is_named_to_those_who_wait(tmp_path: Path) 
     assert told[0].startswith(f"process {holder.pid} on ")
 
 
-def test_a_place_remembers_its_run_until_it_is_cleared(tmp_path: Path) -> None:
-    place = Workplace(tmp_path / "work" / "joint-abc")
-    assert place.run_id is None
-    place.open()
-    place.remember_run("r1")
-    assert Workplace(place.folder).run_id == "r1"
-    place.clear()
-    assert place.run_id is None
-    place.clear()
+def test_a_work_dir_remembers_its_run_until_it_is_cleared(tmp_path: Path) -> None:
+    work_dir = WorkDir(tmp_path / "work" / "joint-abc")
+    assert work_dir.run_id is None
+    work_dir.open()
+    work_dir.remember_run("r1")
+    assert WorkDir(work_dir.folder).run_id == "r1"
+    work_dir.clear()
+    assert work_dir.run_id is None
+    work_dir.clear()
 
 
 def test_a_marker_is_whole(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from infra.tracking.protocol import SilentTracker
 
 
 def _context(folder: Path, calls: list[tuple[int, dict[str, float]]], rank: int = 0) -> RankContext:
-    def show(done: int, shown: Mapping[str, float]) -> None:
-        calls.append((done, dict(shown)))
+    def show(done: int, values: Mapping[str, float]) -> None:
+        calls.append((done, dict(values)))
 
     return RankContext(rank, 1, torch.device("cpu"), SilentTracker(), None, folder, show)
 

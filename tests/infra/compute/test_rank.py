@@ -20,7 +20,7 @@ def test_a_rank_leaves_its_result_and_its_progress(tmp_path: Path) -> None:
     job = _job(tmp_path)
     run_rank(job, 0, torch.device("cpu"))
     assert (tmp_path / "result").read_text() == "235.75 from epoch 0"
-    assert json.loads(job.progress_path.read_text()) == {"done": 32, "shown": {"position": 235.75}}
+    assert json.loads(job.progress_path.read_text()) == {"done": 32, "values": {"position": 235.75}}
 
 
 def test_an_error_of_the_user_is_left_for_the_driver(tmp_path: Path) -> None:

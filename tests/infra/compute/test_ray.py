@@ -25,7 +25,7 @@ if __name__ == "__main__":
 
 def test_more_ranks_than_cpus_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     compute = RayCompute()
-    vars(compute)["_resources"] = (2, 0, 1)  # CPUs, GPUs, nodes
+    vars(compute)["_resources"] = (2, 0)  # CPUs, GPUs
     monkeypatch.setattr("infra.compute.ray.disconnect", lambda: None)
     monkeypatch.setattr("infra.compute.ray_demand.node_resources", lambda: [{"CPU": 2.0}])
     monkeypatch.delenv("RAY_ADDRESS", raising=False)

@@ -1,6 +1,6 @@
 import pytest
 
-from infra.tracking.secrets import has_login, public, public_tree, shown
+from infra.tracking.secrets import has_login, redacted, redacted_tree, redacted_values
 
 
 @pytest.mark.parametrize(
@@ -16,7 +16,7 @@ from infra.tracking.secrets import has_login, public, public_tree, shown
     ],
 )
 def test_addresses_are_shown_without_their_secrets(text: str, wanted: str) -> None:
-    assert shown(text) == wanted
+    assert redacted(text) == wanted
 
 
 def test_a_login_is_noticed() -> None:
@@ -25,11 +25,11 @@ def test_a_login_is_noticed() -> None:
 
 
 def test_what_is_named_like_a_secret_is_hidden() -> None:
-    found = public({"store.password": "x", "store.api_key": "y", "joint.num_epochs": "3", "empty.token": ""})
+    found = redacted_values({"store.password": "x", "store.api_key": "y", "joint.num_epochs": "3", "empty.token": ""})
     assert found == {"store.password": "***", "store.api_key": "***", "joint.num_epochs": "3", "empty.token": ""}
 
 
 def test_settings_keep_their_shape() -> None:
     tree = {"data": {"root": "s3://a:b@c", "sizes": (1, 2)}, "secret": "x", "num_tokens": 3, "none": None}
     wanted = {"data": {"root": "s3://***@c", "sizes": [1, 2]}, "secret": "***", "num_tokens": 3, "none": None}
-    assert public_tree(tree) == wanted
+    assert redacted_tree(tree) == wanted

@@ -126,12 +126,12 @@ def test_runs_of_dead_processes_are_closed_and_those_of_living_ones_are_not(stor
 def test_a_killed_run_goes_on_under_a_new_parent(store: RunStore, tmp_path: Path) -> None:
     run_id = store.start("joint", params={}, tags={}, parent="old")
     store.end(run_id, "KILLED")
-    assert store.resume(run_id, "new")
+    assert store.resume(run_id, parent="new")
     run = mlflow_client(store.uri).get_run(run_id)
     assert run.info.status == "RUNNING"
     assert run.data.tags["mlflow.parentRunId"] == "new"
-    assert not store.resume("0" * 32, "new")
-    assert not store.resume(_finish(store, tmp_path / "out", "f7"), "new")
+    assert not store.resume("0" * 32, parent="new")
+    assert not store.resume(_finish(store, tmp_path / "out", "f7"), parent="new")
 
 
 def test_headline_numbers_and_system_metrics(store: RunStore) -> None:

@@ -11,8 +11,8 @@ from reid_core.learning.memory import FeatureMemory
 from stages.training.state import CheckpointConfig, Progress, Stateful
 
 
-def _show(done: int, shown: Mapping[str, float]) -> None:
-    assert done >= 0, shown
+def _show(done: int, values: Mapping[str, float]) -> None:
+    assert done >= 0, values
 
 
 @pytest.fixture

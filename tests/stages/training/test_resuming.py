@@ -10,8 +10,8 @@ from reid_core.errors import UserError
 from stages.training.state import CheckpointConfig, load_state, save_state
 
 
-def _show(done: int, shown: Mapping[str, float]) -> None:
-    assert done >= 0, shown
+def _show(done: int, values: Mapping[str, float]) -> None:
+    assert done >= 0, values
 
 
 @pytest.fixture
