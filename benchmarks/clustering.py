@@ -125,7 +125,7 @@ def _pipeline(neighbours: str) -> Callable[[int, int], Callable[[np.ndarray], np
         from stages.training.clustering import ClusterConfig, pseudo_labels, start_cluster_workers
 
         compute = LocalCompute(num_cpus=num_threads)
-        config = ClusterConfig.model_validate({"neighbours": neighbours, "num_workers": num_workers})
+        config = ClusterConfig(neighbours="ivf" if neighbours == "ivf" else "exact", num_workers=num_workers)
         workers = start_cluster_workers(compute, config)
         atexit.register(compute.close)  # which also keeps the pool until then
 

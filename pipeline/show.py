@@ -29,9 +29,9 @@ from reid_core.evaluation.ranking import evaluate_ranking
 from reid_core.models.weights import load_generator, load_identity
 from stages.embedding import embed_images
 from stages.evaluate import draw_lists, draw_maps, why_skipped
-from stages.training.clustering import read_pseudo_labels, write_cluster_pictures
+from stages.training.clustering import read_pseudo_labels
 from stages.training.data import GuidanceSource
-from stages.training.pictures import write_pictures
+from stages.training.pictures import write_cluster_pictures, write_pictures
 from stages.truth import image_paths, labelled_side
 
 _log = logging.getLogger(__name__)

@@ -18,10 +18,10 @@ from stages.training.clustering import (
     cluster_numbers,
     pseudo_labels,
     start_cluster_workers,
-    write_cluster_pictures,
     write_pseudo_labels,
 )
 from stages.training.conditions import read_conditions, write_conditions
+from stages.training.pictures import write_cluster_pictures
 
 MEMORY = "memory.npy"
 

@@ -1,13 +1,11 @@
-"""Pseudo labels for the stages: the settings, and the calls that spread the work over the clustering workers.
-
-What a person sees of a clustering: numbers without any identity, a histogram of sizes, and contact sheets.
-"""
+"""Pseudo labels of the training images: settings, the work of the clustering workers, and what an epoch logs of it."""
 
 import logging
 import math
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
@@ -15,28 +13,21 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from pydantic import Field
+from annotated_types import Ge, Gt, Le
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from infra.compute.protocol import Compute, TrainContext, Workers
-from infra.tracking.protocol import Tracker
-from reid_core.clustering.settings import Algorithm, LabelSettings
+from reid_core.clustering.settings import LabelSettings
 from reid_core.clustering.worker import ClusterWorker, InvertedListPlan, SearchWith
-from reid_core.distributed import broadcast, world
+from reid_core.distributed import broadcast
 from reid_core.errors import UserError
 from reid_core.evaluation.agreement import agreement_of_labels
-from reid_core.evaluation.plots.clusters import (
-    ClusterView,
-    describe_clusters,
-    draw_sizes,
-    largest,
-    most_mixed,
-    outliers,
-)
-from reid_core.evaluation.sheets import Cell, draw_sheet
 from reid_core.learning.memory import centre_cameras
-from stages.stage import ResultNeutral, StageConfig
+from stages.stage import ResultNeutral
 from stages.training.data import TrainingImages
+from stages.training.pictures import write_cluster_pictures
 
 _LOG = logging.getLogger(__name__)
 _BLOCK = 2048  # images of one search task; fixed, so that the result does not depend on the number of workers
@@ -45,61 +36,37 @@ _MOST_PROBED = 1 / 8  # share of the inverted lists; searching more of them take
 _BYTES_AN_IMAGE = 52_000  # of a worker at its peak: 1.7 GB for 32,621 images of 2,048 numbers
 _NUM_SAMPLED = 1000  # images whose approximate neighbours are compared with the exact ones
 _SECONDS_BETWEEN_LINES = 10.0
-_ROWS_NAMED = 5
+_IMAGES_NAMED = 5
 _UNIT = 1e-3  # how far a norm may be from 1 without being set to it
 
 
-class ClusterConfig(StageConfig):
-    """How training images become pseudo labels."""
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class ClusterConfig(LabelSettings):
+    """How training images become pseudo labels: the label settings, and how neighbours are searched.
 
-    k1: int = Field(30, ge=1, le=1000, description="Length of the reciprocal neighbour lists, in images (paper).")
-    k2: int = Field(6, ge=1, le=1000, description="Neighbours averaged in query expansion; 1 = off (paper).")
-    eps: float = Field(0.55, gt=0, lt=1, description="Largest Jaccard distance of linked images (paper).")
-    min_samples: int = Field(4, ge=1, description="Images, itself included, that make a core image (paper).")
-    algorithm: Algorithm = Field("dbscan", description="Groups the linked images: dbscan (paper), or leiden.")
-    resolution: float = Field(1.0, gt=0, le=100, description="Of leiden: larger gives smaller clusters (ours).")
-    min_cluster_size: int = Field(1, ge=1, description="Smaller clusters become outliers, in images; 1 = off (ours).")
-    centre_cameras: bool = Field(
-        False,
-        description="Take each camera's mean feature away first, so that people and not cameras are grouped (ours).",
-    )
-    min_cameras: int = Field(
-        1, ge=1, le=1000, description="Clusters seen by fewer cameras become outliers; 1 = off, no camera is used."
-    )
-    reliable_only: bool = Field(False, description="Unreliable images become outliers (SpCL).")
-    reliability_step: float = Field(0.02, gt=0, le=0.5, description="How far eps moves to test reliability (SpCL).")
-    min_independence: float = Field(0.8, ge=0, le=1, description="Least independence of a reliable cluster (ours).")
-    neighbours: Literal["exact", "ivf"] = Field("exact", description="exact, or ivf: approximate, for large data.")
-    search_with: SearchWith = Field(
-        "auto", description="faiss, torch, or auto: torch where there is a GPU that FAISS cannot use."
-    )
-    num_lists: int = Field(0, ge=0, le=1 << 20, description="Of ivf: inverted lists; 0 = 4 sqrt(images) (ours).")
-    num_probed: int = Field(0, ge=0, le=1 << 20, description="Of ivf: lists a query searches; 0 = by recall (ours).")
-    target_recall: float = Field(0.98, gt=0, le=1, description="Of ivf: recall on a sample to reach (ours).")
-    num_workers: Annotated[int, ResultNeutral()] = Field(1, ge=1, le=256, description="FAISS processes (ours).")
-    cpus_per_worker: Annotated[int, ResultNeutral()] = Field(
-        0, ge=0, le=1024, description="CPUs of each; 0 = an equal share of all (ours)."
-    )
+    Attributes:
+        centre_cameras: Take each camera's mean feature away first, so that people and not cameras are grouped (ours).
+        neighbours: exact, or ivf: approximate, for large data.
+        search_with: faiss, torch, or auto: torch where there is a GPU that FAISS cannot use.
+        num_lists: Of ivf: inverted lists; 0 = 4 sqrt(images) (ours).
+        num_probed: Of ivf: lists a query searches; 0 = by recall (ours).
+        target_recall: Of ivf: recall on a sample to reach (ours).
+        num_workers: FAISS processes (ours).
+        cpus_per_worker: CPUs of each; 0 = an equal share of all (ours).
+    """
+
+    centre_cameras: bool = False
+    neighbours: Literal["exact", "ivf"] = "exact"
+    search_with: SearchWith = "auto"
+    num_lists: Annotated[int, Ge(0), Le(1 << 20)] = 0
+    num_probed: Annotated[int, Ge(0), Le(1 << 20)] = 0
+    target_recall: Annotated[float, Gt(0), Le(1)] = 0.98
+    num_workers: Annotated[int, Ge(1), Le(256), ResultNeutral()] = 1
+    cpus_per_worker: Annotated[int, Ge(0), Le(1024), ResultNeutral()] = 0
 
     def camera_ids(self) -> list[str]:
         """Return the settings by which camera ids reach the labels."""
         return ["centre_cameras"] * self.centre_cameras + ["min_cameras"] * (self.min_cameras > 1)
-
-    def label_settings(self) -> LabelSettings:
-        """Return what decides the labels beside the features."""
-        return LabelSettings(
-            k1=self.k1,
-            k2=self.k2,
-            eps=self.eps,
-            min_samples=self.min_samples,
-            algorithm=self.algorithm,
-            resolution=self.resolution,
-            min_cluster_size=self.min_cluster_size,
-            min_cameras=self.min_cameras,
-            reliable_only=self.reliable_only,
-            reliability_step=self.reliability_step,
-            min_independence=self.min_independence,
-        )
 
 
 class PseudoLabels(NamedTuple):
@@ -107,8 +74,6 @@ class PseudoLabels(NamedTuple):
 
     Attributes:
         labels: Cluster from 0, or -1 for an outlier, (N,) int64.
-        num_clusters: Number of clusters.
-        num_outliers: Number of images without a cluster.
         note: Sentence that explains the fallback when fewer than two clusters were found, else empty.
         eps: Distance that was used in the end.
         silhouette: Mean Jaccard silhouette of the clustered images, without any identity, in [-1, 1].
@@ -117,13 +82,21 @@ class PseudoLabels(NamedTuple):
     """
 
     labels: np.ndarray
-    num_clusters: int
-    num_outliers: int
     note: str = ""
     eps: float = 0.0
     silhouette: float = 0.0
     num_dropped: int = 0
     recall: float | None = None
+
+    @property
+    def num_clusters(self) -> int:
+        """Number of clusters."""
+        return int(self.labels.max(initial=-1)) + 1
+
+    @property
+    def num_outliers(self) -> int:
+        """Number of images without a cluster."""
+        return int((self.labels < 0).sum())
 
 
 def start_cluster_workers(compute: Compute, config: ClusterConfig, num_images: int = 0) -> Workers:
@@ -171,16 +144,13 @@ def pseudo_labels(
     if config.centre_cameras and cameras is not None:
         features = centre_cameras(torch.from_numpy(features), torch.from_numpy(cameras)).numpy()
     lists, recall = (_exact if config.neighbours == "exact" else _approximate)(features, workers, config)
-    settings = config.label_settings()
+    # A worker imports the module of what it is sent: this one would bring torch beside FAISS.
+    settings = LabelSettings(**{field.name: getattr(config, field.name) for field in fields(LabelSettings)})
     task = (lists, settings, cameras if config.min_cameras > 1 else None)
-    [found] = workers.map("label", [task], shared=features)
-    if found.note:
-        _LOG.warning("clustering found %s", found.note)
-    labels: np.ndarray = found.labels
-    num_clusters, num_outliers = int(labels.max()) + 1, int((labels < 0).sum())
-    return PseudoLabels(
-        labels, num_clusters, num_outliers, found.note, found.eps, found.silhouette, found.num_dropped, recall
-    )
+    [result] = workers.map("label", [task], shared=features)
+    if result.note:
+        _LOG.warning("clustering found %s", result.note)
+    return PseudoLabels(result.labels, result.note, result.eps, result.silhouette, result.num_dropped, recall)
 
 
 def prepared(features: np.ndarray) -> np.ndarray:
@@ -206,17 +176,17 @@ def prepared(features: np.ndarray) -> np.ndarray:
     return features
 
 
-def _named(rows: np.ndarray) -> str:
-    shown = ", ".join(str(row) for row in rows[:_ROWS_NAMED])
-    more = f" and {len(rows) - _ROWS_NAMED} more" if len(rows) > _ROWS_NAMED else ""
-    return f"row{'s' if len(rows) > 1 else ''} {shown}{more}"
+def _named(images: np.ndarray) -> str:
+    numbers = ", ".join(str(image) for image in images[:_IMAGES_NAMED])
+    more = f" and {len(images) - _IMAGES_NAMED} more" if len(images) > _IMAGES_NAMED else ""
+    return f"image{'s' if len(images) > 1 else ''} {numbers}{more}"
 
 
 def _exact(features: np.ndarray, workers: Workers, config: ClusterConfig) -> tuple[np.ndarray, None]:
     token = uuid.uuid4().hex
     tasks = [(start, stop, config.k1, token, config.search_with) for start, stop in _blocks(len(features), _BLOCK)]
-    found = workers.map("search", tasks, shared=features, on_result=_SearchLog(len(features), _BLOCK))
-    return np.concatenate([indices for indices, _ in found]), None
+    blocks = workers.map("search", tasks, shared=features, on_result=_SearchLog(len(features), _BLOCK))
+    return np.concatenate([indices for indices, _ in blocks]), None  # (N, k1)
 
 
 def _approximate(features: np.ndarray, workers: Workers, config: ClusterConfig) -> tuple[np.ndarray, float | None]:
@@ -240,8 +210,8 @@ def _approximate(features: np.ndarray, workers: Workers, config: ClusterConfig) 
     _LOG.info("%d of %d inverted lists have a recall of %.3f", num_probed, num_lists, recall)
     plan = plan._replace(num_probed=num_probed)
     tasks = [(start, stop, config.k1, plan) for start, stop in _blocks(num_images, _BLOCK_OF_LISTS)]
-    found = workers.map("search_lists", tasks, shared=features, on_result=_SearchLog(num_images, _BLOCK_OF_LISTS))
-    return np.concatenate([indices for indices, _ in found]), recall
+    blocks = workers.map("search_lists", tasks, shared=features, on_result=_SearchLog(num_images, _BLOCK_OF_LISTS))
+    return np.concatenate([indices for indices, _ in blocks]), recall  # (N, k1)
 
 
 class _SearchLog:
@@ -284,9 +254,6 @@ def read_pseudo_labels(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
     return tuple(table["image_id"].to_pylist()), table["label"].to_numpy().astype(np.int64)
 
 
-PICTURES = "pictures"
-
-
 def cluster_epoch(
     features: Tensor,
     images: TrainingImages,
@@ -296,32 +263,40 @@ def cluster_epoch(
     previous: Tensor | None,
     pictures_in: Path | None,
 ) -> tuple[Tensor, dict[str, float]]:
-    """Cluster the training images for an epoch, and let rank 0 draw what came out.
+    """Cluster the training images for an epoch on rank 0, in the workers' processes, and tell every rank.
 
     Args:
         features: L2-normalised, on the CPU, shape (N, D).
         images: N images.
-        context: Of the training loop.
+        context: Of the training loop; it has workers.
         config: Clustering settings.
         previous: Labels of the epoch before, shape (N,), or None.
-        pictures_in: Folder of the stage where pictures are wanted, else None.
+        pictures_in: Folder of the stage where rank 0 is to draw what came out, else None.
 
     Returns:
-        Labels on the CPU, shape (N,), and what is logged of them.
+        Labels on the CPU, shape (N,), and what is logged of them: all of it on rank 0, counts elsewhere.
     """
-    labels, found = cluster_features(features, context, config, cameras=images.cameras)
-    if context.rank == 0 and pictures_in is not None:
-        write_cluster_pictures(
-            features.numpy(), found.labels, lambda index: images.pixels[index], pictures_in, context.tracker
-        )
-    return labels, cluster_numbers(found, None if previous is None else previous.numpy())
+    labels = torch.empty(len(features), dtype=torch.long)
+    if context.rank == 0:
+        assert context.workers is not None, "clustering needs FAISS workers"
+        cameras = None if images.cameras is None else images.cameras.numpy()
+        result = pseudo_labels(features.numpy(), context.workers, config, cameras=cameras)
+        labels = torch.from_numpy(result.labels).long()
+        if pictures_in is not None:
+            write_cluster_pictures(
+                features.numpy(), result.labels, lambda index: images.pixels[index], pictures_in, context.tracker
+            )
+    labels = broadcast(labels.to(context.device)).cpu()
+    if context.rank != 0:
+        result = PseudoLabels(labels.numpy())
+    return labels, cluster_numbers(result, None if previous is None else previous.numpy())
 
 
-def cluster_numbers(found: PseudoLabels, previous: np.ndarray | None = None) -> dict[str, float]:
+def cluster_numbers(result: PseudoLabels, previous: np.ndarray | None = None) -> dict[str, float]:
     """Return what is logged of a clustering, by name.
 
     Args:
-        found: The clustering.
+        result: The clustering.
         previous: Labels of the clustering before, (N,), or None.
 
     Returns:
@@ -330,102 +305,24 @@ def cluster_numbers(found: PseudoLabels, previous: np.ndarray | None = None) -> 
         clustering before, ``agreement_previous`` and ``agreement_previous_nmi``, how far the labels are the same, and
         ``clustered_agreement``, the first of them times the share of images in a cluster. None looks at any truth.
     """
-    sizes = np.bincount(found.labels[found.labels >= 0])
-    share = float((found.labels >= 0).mean())
+    sizes = np.bincount(result.labels[result.labels >= 0])
+    share = float((result.labels >= 0).mean())
     numbers: dict[str, float] = {
-        "num_clusters": found.num_clusters,
-        "num_outliers": found.num_outliers,
-        "num_dropped": found.num_dropped,
+        "num_clusters": result.num_clusters,
+        "num_outliers": result.num_outliers,
+        "num_dropped": result.num_dropped,
         "largest_cluster": int(sizes.max(initial=0)),
         "median_cluster": float(np.median(sizes)) if len(sizes) else 0.0,
-        "silhouette": found.silhouette,
-        "silhouette_all": found.silhouette * share,
+        "silhouette": result.silhouette,
+        "silhouette_all": result.silhouette * share,
     }
-    if found.recall is not None:
-        numbers["neighbour_recall"] = found.recall
+    if result.recall is not None:
+        numbers["neighbour_recall"] = result.recall
     if previous is not None:
-        agreed = agreement_of_labels(found.labels, previous)
+        agreed = agreement_of_labels(result.labels, previous)
         numbers |= {
             "agreement_previous": agreed.ari,
             "agreement_previous_nmi": agreed.nmi,
             "clustered_agreement": agreed.ari * share,
         }
     return numbers
-
-
-def write_cluster_pictures(
-    features: np.ndarray,
-    labels: np.ndarray,
-    pixels: Callable[[np.ndarray], Tensor],
-    out_dir: Path,
-    tracker: Tracker,
-    *,
-    num_clusters: int = 8,
-    num_images: int = 10,
-) -> list[ClusterView]:
-    """Write ``pictures/clusters-*.png`` and ``pictures/cluster-sizes.png`` and show them in the tracker.
-
-    Args:
-        features: L2-normalised, (N, D) float32.
-        labels: Cluster from 0, or -1 for an outlier, (N,).
-        pixels: Returns the images at some positions (M,), uint8, (M, 3, H, W).
-        out_dir: Of the stage.
-        tracker: Of the stage.
-        num_clusters: Rows of a sheet.
-        num_images: Images of a row.
-
-    Returns:
-        All clusters, described.
-    """
-    folder = out_dir / PICTURES
-    folder.mkdir(parents=True, exist_ok=True)
-    views = describe_clusters(features, labels, num_shown=num_images)
-    sheets = {
-        "clusters-largest.png": largest(views, num_clusters),
-        "clusters-most-mixed.png": most_mixed(views, num_clusters),
-        "clusters-outliers.png": outliers(labels, num_clusters, num_images),
-    }
-    for name, shown in sheets.items():
-        (folder / name).unlink(missing_ok=True)  # an earlier epoch may have had outliers, this one none
-        if shown:
-            rows = [[Cell(image) for image in pixels(view.members)] for view in shown]
-            draw_sheet(rows, [_title(view) for view in shown]).save(folder / name)
-            tracker.log_file(folder / name, PICTURES)
-    draw_sizes([view.size for view in views], int((labels < 0).sum()), folder / "cluster-sizes.png")
-    tracker.log_file(folder / "cluster-sizes.png", PICTURES)
-    return views
-
-
-def _title(view: ClusterView) -> str:
-    if view.label < 0:
-        return "outliers"
-    return f"cluster {view.label}: {view.size} images, spread {view.spread:.2f}"
-
-
-def cluster_features(
-    features: Tensor, context: TrainContext, config: ClusterConfig, *, cameras: Tensor | None = None
-) -> tuple[Tensor, PseudoLabels]:
-    """Cluster on rank 0, in the workers' processes, and tell every rank.
-
-    Args:
-        features: L2-normalised, on the CPU, shape (N, D).
-        context: Of the training loop; it has workers.
-        config: Clustering settings.
-        cameras: Camera of each image, shape (N,), or None where unknown; read when the settings ask for it.
-
-    Returns:
-        Labels on the CPU, shape (N,), and on rank 0 the whole outcome (elsewhere rebuilt from the labels).
-    """
-    rank, _ = world()
-    found: PseudoLabels | None = None
-    labels = torch.empty(len(features), dtype=torch.long)
-    if rank == 0:
-        assert context.workers is not None, "clustering needs FAISS workers"
-        found = pseudo_labels(
-            features.numpy(), context.workers, config, cameras=None if cameras is None else cameras.numpy()
-        )
-        labels = torch.from_numpy(found.labels).long()
-    labels = broadcast(labels.to(context.device)).cpu()
-    if found is None:
-        found = PseudoLabels(labels.numpy(), int(labels.max()) + 1, int((labels < 0).sum()))
-    return labels, found

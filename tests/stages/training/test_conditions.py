@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -84,7 +85,7 @@ def test_nothing_is_known_of_what_made_a_file_of_weights(upstream: dict[str, Pat
 def test_the_stages_record_and_inherit_what_they_did(
     upstream: dict[str, Path], tmp_path: Path, compute: LocalCompute
 ) -> None:
-    settings = CLUSTERING.model_copy(update={"min_cameras": 2})
+    settings = replace(CLUSTERING, min_cameras=2)
     warm_up = IDENTITY.model_copy(update={"num_epochs": 1, "iterations_per_epoch": 1, "seed": 5,
                                           "cameras": CameraConfig(weight=0.5)})  # fmt: skip
     folders = {**upstream, **{name: tmp_path / name for name in ("identity", "generator", "cluster", "joint")}}

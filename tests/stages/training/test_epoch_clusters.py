@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from stages.training.clustering import PseudoLabels, cluster_numbers, write_cluster_pictures
+from stages.training.clustering import PseudoLabels, cluster_numbers
+from stages.training.pictures import write_cluster_pictures
 from tests.stages.trackers import RecordingTracker
 
 
 def _found(*labels: int) -> PseudoLabels:
-    array = np.array(labels)
-    return PseudoLabels(array, int(array.max()) + 1, int((array < 0).sum()), silhouette=0.25, num_dropped=1)
+    return PseudoLabels(np.array(labels), silhouette=0.25, num_dropped=1)
 
 
 def test_numbers_by_hand() -> None:
