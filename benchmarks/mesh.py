@@ -204,9 +204,9 @@ def show(result: Result) -> None:
 
 def rendered(folder: Path) -> list[Path]:
     settings = SyntheticSettings(num_train_people=10, num_test_people=1, images_per_person=12)
-    for shard in plan_shards(settings, folder):
+    for shard in (shards := plan_shards(settings, folder)):
         render_shard(shard)
-    finish(settings, folder)
+    finish(shards, folder)
     return sorted((folder / "images" / "bounding_box_train").iterdir())
 
 

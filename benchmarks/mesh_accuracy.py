@@ -119,9 +119,9 @@ def rendered(_: Path) -> None:
         )
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            for shard in plan_shards(settings, folder):
+            for shard in (shards := plan_shards(settings, folder)):
                 render_shard(shard)
-            finish(settings, folder)
+            finish(shards, folder)
             _rendered_set(folder, height)
 
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -32,18 +32,6 @@ _SHOWN = 8  # rows and columns of the sample sheet
 _LISTED = 20  # unreadable files named in the summary
 
 
-class SyntheticConfig(StageConfig):
-    """Rendered people; for the data set ``synthetic`` alone."""
-
-    num_train_people: int = Field(80, ge=1, le=5000, description="Identities of the training split (ours).")
-    num_test_people: int = Field(40, ge=1, le=4000, description="Other identities, of query and gallery (ours).")
-    images_per_person: int = Field(10, ge=4, le=90, description="Photographs of each person (ours).")
-    num_cameras: int = Field(4, ge=2, le=6, description="Cameras, as many as Market-1501 at most (ours).")
-    image_height: int = Field(128, ge=32, le=1024, description="Height of the photographs in pixels (ours).")
-    image_width: int = Field(64, ge=16, le=512, description="Width of the photographs in pixels (ours).")
-    seed: int = Field(0, ge=0, lt=2**31, description="Decides people, cameras and photographs (ours).")
-
-
 class DataConfig(StageConfig):
     """Which images, and at which size the networks see them."""
 
@@ -57,7 +45,7 @@ class DataConfig(StageConfig):
     train_split: Literal["trainval", "train"] = Field(
         "trainval", description="For msmt17: train without the validation list, as torchreid does (trainval: papers)."
     )
-    synthetic: SyntheticConfig = Field(default_factory=SyntheticConfig, description="Rendered people.")
+    synthetic: SyntheticSettings = Field(SyntheticSettings(), description="Rendered people.")
 
     @field_validator("dataset")
     @classmethod
@@ -83,7 +71,7 @@ def content_digest(config: DataConfig) -> str:
     Neither the folder's place nor the files' times count: a data set that was moved or copied is the same one.
     """
     if config.dataset == SYNTHETIC:
-        return _digest([str(RENDERER_VERSION), config.synthetic.model_dump_json()])
+        return _digest([str(RENDERER_VERSION), json.dumps(asdict(config.synthetic))])
     dataset = _find(config)
     contents = content_digests([dataset.root / record.path for record in dataset.records], progress=_tell_reading)
     lines = [dataset.name, dataset.version, dataset.layout]
@@ -195,14 +183,13 @@ def _find(config: DataConfig) -> Dataset:
 
 
 def _render(config: DataConfig, out_dir: Path, compute: Compute) -> Dataset:
-    settings = SyntheticSettings(**config.synthetic.model_dump())
-    shards = plan_shards(settings, out_dir)
+    shards = plan_shards(config.synthetic, out_dir)
     sizes = [shard.num_images for shard in shards]
     _LOG.info("rendering %d pictures; the first time on a machine, the body model is prepared for a minute", sum(sizes))
     compute.map_shards(render_shard, shards, description="Rendering people", sizes=sizes)
-    finish(settings, out_dir)
+    finish(shards, out_dir)
     root = out_dir / "images"
-    version = f"rendered people, seed {settings.seed}"
+    version = f"rendered people, seed {config.synthetic.seed}"
     return Dataset(SYNTHETIC, version, MARKET_FOLDERS.name, root, tuple(read_images(root, MARKET_FOLDERS)))
 
 

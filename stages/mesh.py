@@ -21,7 +21,7 @@ from infra.compute.protocol import Compute
 from infra.tracking.protocol import Tracker
 from reid_core.data.manifest import UnlabelledImages, content_digests, manifest_digest, read_manifest, unlabelled
 from reid_core.errors import UserError
-from reid_core.mesh.body import STATUSES
+from reid_core.mesh.body import STATUSES, Topology
 from reid_core.mesh.cache import VERSION, CacheInfo, MeshCache, open_mesh_cache
 from reid_core.mesh.extract import MeshShard, extract_shard
 from reid_core.mesh.guidance import ANGLES
@@ -194,7 +194,7 @@ _FEW = 0.5
 class MeshConfig(MeshSourceConfig):
     """Where bodies come from and how finely they are drawn."""
 
-    topology: Literal["auto", "notoes_collapse3pc", "notoes_collapse5pc", "notoes_collapse10pc", "anny"] = Field(
+    topology: Literal["auto"] | Topology = Field(
         "auto",
         description="Body mesh, from 734 to 27,420 faces. auto: the full one on a GPU; on a CPU 3pc up to 64 pixels of "
         "height, 5pc up to 128, 10pc above (ours).",

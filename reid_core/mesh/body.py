@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
 import torch
 from torch import Tensor
@@ -42,7 +42,8 @@ POSED_BONES = (
     "neck01",
 )
 # From coarse to fine; the rasteriser's cost on a CPU grows with the faces.
-TOPOLOGIES = ("notoes_collapse3pc", "notoes_collapse5pc", "notoes_collapse10pc", "anny")
+Topology = Literal["notoes_collapse3pc", "notoes_collapse5pc", "notoes_collapse10pc", "anny"]
+TOPOLOGIES = get_args(Topology)
 # ok: there is a mesh. no_person: nobody was found. low_confidence: somebody, too unsure to be turned. unreadable: no
 # picture. failed: the image ended its process twice. no_mesh: no source knows this image.
 STATUSES = ("ok", "no_person", "low_confidence", "unreadable", "failed", "no_mesh")

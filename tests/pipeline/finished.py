@@ -8,12 +8,13 @@ import numpy as np
 from infra.compute.local import LocalCompute
 from infra.tracking.protocol import SilentTracker
 from reid_core.data.manifest import read_manifest
+from reid_core.data.synthetic.settings import SyntheticSettings
 from reid_core.models.generator import Generator
 from reid_core.models.identity import IdentityEncoder
 from reid_core.models.weights import identity_header, network_header, save_weights
 from reid_core.seeds import initialised
 from stages import data, mesh
-from stages.data import DataConfig, SyntheticConfig
+from stages.data import DataConfig
 from stages.training.clustering import write_pseudo_labels
 
 SIZE = (64, 32)
@@ -24,7 +25,7 @@ def finished_people(root: Path, compute: LocalCompute) -> dict[str, Path]:
     folders = {name: root / name / "out" for name in ("data", "mesh", "joint")}
     for folder in folders.values():
         folder.mkdir(parents=True)
-    people = SyntheticConfig(num_train_people=3, num_test_people=2, images_per_person=5, num_cameras=2)
+    people = SyntheticSettings(num_train_people=3, num_test_people=2, images_per_person=5, num_cameras=2)
     config = DataConfig(image_height=SIZE[0], image_width=SIZE[1], synthetic=people)
     data.run(config, {}, folders["data"], compute, SilentTracker())
     settings = mesh.MeshConfig(topology="notoes_collapse3pc")

@@ -10,8 +10,9 @@ from pydantic import ValidationError
 from infra.compute.local import LocalCompute
 from infra.tracking.protocol import SilentTracker
 from reid_core.data.manifest import Manifest, read_manifest, unlabelled
+from reid_core.data.synthetic.settings import SyntheticSettings
 from reid_core.errors import UserError
-from stages.data import DataConfig, SyntheticConfig, check, content_digest, run, still_serves
+from stages.data import DataConfig, check, content_digest, run, still_serves
 from tests.stages.pictures import write_crops, write_people
 
 
@@ -113,7 +114,7 @@ def test_too_few_images_are_an_error(tmp_path: Path, compute: LocalCompute) -> N
 
 
 def test_rendered_people_are_read_like_any_data_set(tmp_path: Path, compute: LocalCompute) -> None:
-    people = SyntheticConfig(
+    people = SyntheticSettings(
         num_train_people=3, num_test_people=2, images_per_person=4, image_height=64, image_width=32
     )
     config = DataConfig(synthetic=people, image_height=64, image_width=32)
@@ -155,7 +156,7 @@ def test_a_table_of_images_that_moved_no_longer_serves(tmp_path: Path, compute: 
 def test_the_digest_follows_the_rendering_settings() -> None:
     one = content_digest(DataConfig())
     assert one == content_digest(DataConfig())
-    assert one != content_digest(DataConfig(synthetic=SyntheticConfig(seed=1)))
+    assert one != content_digest(DataConfig(synthetic=SyntheticSettings(seed=1)))
 
 
 def test_check_refuses_before_any_work(tmp_path: Path) -> None:

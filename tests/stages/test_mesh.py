@@ -8,9 +8,10 @@ from PIL import Image
 from infra.compute.local import LocalCompute
 from infra.tracking.protocol import SilentTracker
 from reid_core.data.manifest import manifest_digest, read_manifest
+from reid_core.data.synthetic.settings import SyntheticSettings
 from reid_core.errors import UserError
 from reid_core.mesh.cache import open_mesh_cache
-from stages.data import DataConfig, SyntheticConfig
+from stages.data import DataConfig
 from stages.data import run as run_data
 from stages.mesh import STAGE, MeshConfig, choose_topology, run
 from tests.stages.pictures import write_crops
@@ -30,7 +31,7 @@ def compute() -> Iterator[LocalCompute]:
 def rendered(tmp_path_factory: pytest.TempPathFactory, compute: LocalCompute) -> Path:
     """Two rendered training people, eight images."""
     out_dir = tmp_path_factory.mktemp("rendered")
-    people = SyntheticConfig(num_train_people=2, num_test_people=1, images_per_person=4, num_cameras=2)
+    people = SyntheticSettings(num_train_people=2, num_test_people=1, images_per_person=4, num_cameras=2)
     config = DataConfig(image_height=64, image_width=32, synthetic=people)
     run_data(config, {}, out_dir, compute, SilentTracker())
     return out_dir

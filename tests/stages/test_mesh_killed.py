@@ -12,7 +12,8 @@ import pytest
 
 from infra.compute.local import LocalCompute
 from infra.tracking.protocol import SilentTracker
-from stages.data import DataConfig, SyntheticConfig
+from reid_core.data.synthetic.settings import SyntheticSettings
+from stages.data import DataConfig
 from stages.data import run as run_data
 from stages.mesh import MeshConfig, run
 
@@ -37,7 +38,7 @@ if __name__ == "__main__":
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four rendered training people, 16 images."""
     out_dir = tmp_path_factory.mktemp("people")
-    people = SyntheticConfig(num_train_people=4, num_test_people=1, images_per_person=4, num_cameras=2)
+    people = SyntheticSettings(num_train_people=4, num_test_people=1, images_per_person=4, num_cameras=2)
     compute = LocalCompute(num_cpus=1)
     run_data(DataConfig(image_height=64, image_width=32, synthetic=people), {}, out_dir, compute, SilentTracker())
     return out_dir

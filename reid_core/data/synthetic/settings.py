@@ -1,60 +1,43 @@
-"""What a set of rendered people looks like as a whole."""
+"""Settings of a set of rendered people."""
 
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from typing import Annotated, ClassVar
 
-from reid_core.errors import UserError
-from reid_core.mesh.body import TOPOLOGIES
+from annotated_types import Ge, Le, Lt
+
+from reid_core.mesh.body import Topology
 
 # Raised when the same settings give other pictures.
 VERSION = 2
 
-# Bounds of the whole numbers among the settings: name, smallest, largest.
-_BOUNDS = (
-    ("num_train_people", 1, 5000),
-    ("num_test_people", 1, 4000),
-    ("images_per_person", 4, 90),
-    ("num_cameras", 2, 6),
-    ("image_height", 32, 1024),
-    ("image_width", 16, 512),
-    ("people_per_shard", 1, 1000),
-)
-
 
 @dataclass(frozen=True)
 class SyntheticSettings:
-    """Size and seed of a set of rendered people.
+    """Size and seed of a set of rendered people; all defaults are ours.
 
     Attributes:
         num_train_people: Identities of the training split.
         num_test_people: Other identities, of query and gallery.
         images_per_person: Photographs of each, spread over the cameras the person passes.
-        num_cameras: Cameras, each with its side, light, colours and backgrounds.
+        num_cameras: Cameras, as many as Market-1501 at most, each with its side, light, colours and backgrounds.
         image_height: Pixels.
         image_width: Pixels.
-        seed: Decides everything drawn; the number of shards decides nothing.
+        seed: Decides people, cameras and photographs.
         topology: Body mesh to photograph.
-        people_per_shard: Unit of work.
     """
 
-    num_train_people: int = 80
-    num_test_people: int = 40
-    images_per_person: int = 10
-    num_cameras: int = 4
-    image_height: int = 128
-    image_width: int = 64
-    seed: int = 0
-    topology: str = "notoes_collapse5pc"
-    people_per_shard: int = 5
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
 
-    def __post_init__(self) -> None:
-        for name, low, high in _BOUNDS:
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise UserError(f"{name} of the rendered people must be from {low} to {high}, got {value}; change it")
-        if self.topology not in TOPOLOGIES:
-            raise UserError(f"topology must be one of {', '.join(TOPOLOGIES)}, got {self.topology!r}; choose one")
+    num_train_people: Annotated[int, Ge(1), Le(5000)] = 80
+    num_test_people: Annotated[int, Ge(1), Le(4000)] = 40
+    images_per_person: Annotated[int, Ge(4), Le(90)] = 10
+    num_cameras: Annotated[int, Ge(2), Le(6)] = 4
+    image_height: Annotated[int, Ge(32), Le(1024)] = 128
+    image_width: Annotated[int, Ge(16), Le(512)] = 64
+    seed: Annotated[int, Ge(0), Lt(2**31)] = 0
+    topology: Topology = "notoes_collapse5pc"
 
     @property
     def num_people(self) -> int:
@@ -62,8 +45,8 @@ class SyntheticSettings:
         return self.num_train_people + self.num_test_people
 
     def digest(self) -> str:
-        """Short name of everything that the pictures depend on: not of the sharding, not of the number of people."""
-        kept = {"version": VERSION, **asdict(self)}
-        for name in ("people_per_shard", "num_train_people", "num_test_people"):
-            del kept[name]
-        return hashlib.blake2b(json.dumps(kept, sort_keys=True).encode(), digest_size=8).hexdigest()
+        """Return a short name of everything that one picture depends on, so not of the number of people."""
+        facts = {"version": VERSION, **asdict(self)}
+        for name in ("num_train_people", "num_test_people"):
+            del facts[name]
+        return hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=8).hexdigest()

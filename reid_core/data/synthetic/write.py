@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,9 +62,9 @@ class SyntheticShard:
         return self.out_dir / TRUTH_SHARDS / f"people-{self.first_person:05d}-{self.last_person:05d}.parquet"
 
 
-def plan_shards(settings: SyntheticSettings, out_dir: Path) -> list[SyntheticShard]:
+def plan_shards(settings: SyntheticSettings, out_dir: Path, people_per_shard: int = 5) -> list[SyntheticShard]:
     """Deal all people to shards: they are numbered from 1, and training identities come first."""
-    step = settings.people_per_shard
+    step = people_per_shard
     return [
         SyntheticShard(settings, out_dir, first, min(first + step - 1, settings.num_people))
         for first in range(1, settings.num_people + 1, step)
@@ -92,11 +93,10 @@ def render_shard(shard: SyntheticShard) -> int:
     return shard.num_images
 
 
-def finish(settings: SyntheticSettings, out_dir: Path) -> None:
+def finish(shards: Sequence[SyntheticShard], out_dir: Path) -> None:
     """Merge the truth of all shards to ``truth.parquet``, ordered by path, and delete their own files."""
-    tables = [pq.read_table(shard.truth_path) for shard in plan_shards(settings, out_dir)]
-    table = pa.concat_tables(tables).sort_by("path")
-    assert table.num_rows == settings.num_people * settings.images_per_person, table.num_rows
+    table = pa.concat_tables([pq.read_table(shard.truth_path) for shard in shards]).sort_by("path")
+    assert table.num_rows == sum(shard.num_images for shard in shards), table.num_rows
     _write_table(table, out_dir / "truth.parquet")
     shutil.rmtree(out_dir / TRUTH_SHARDS)
 

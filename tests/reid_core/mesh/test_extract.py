@@ -25,9 +25,9 @@ def shard_of(images: Sequence[Path], out_dir: Path, source: Source, digest: str 
 
 def test_rendered_people_get_maps_and_a_rerun_keeps_them(tmp_path: Path) -> None:
     settings = SyntheticSettings(1, 1, 4, 2, 32, 16, topology="notoes_collapse3pc")
-    for people in plan_shards(settings, tmp_path):
+    for people in (shards := plan_shards(settings, tmp_path)):
         render_shard(people)
-    finish(settings, tmp_path)
+    finish(shards, tmp_path)
     images = (*sorted((tmp_path / "images/bounding_box_train").glob("*.jpg")), tmp_path / "stranger.jpg")
     truth = TruthSource(tmp_path / "truth.parquet", "notoes_collapse3pc")
     shard = shard_of(images, tmp_path / "cache", truth)

@@ -16,9 +16,9 @@ from reid_core.mesh.sources import COLUMNS, read_truth
 def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out_dir = tmp_path_factory.mktemp("people")
     settings = SyntheticSettings(1, 1, 4, 2, 32, 16, topology="notoes_collapse3pc")
-    for shard in plan_shards(settings, out_dir):
+    for shard in (shards := plan_shards(settings, out_dir)):
         render_shard(shard)
-    finish(settings, out_dir)
+    finish(shards, out_dir)
     return out_dir
 
 

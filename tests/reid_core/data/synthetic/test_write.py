@@ -13,15 +13,14 @@ SETTINGS = SyntheticSettings(
     images_per_person=5,
     image_height=32,
     image_width=16,
-    people_per_shard=2,
     topology="notoes_collapse3pc",
 )
 
 
-def render(settings: SyntheticSettings, out_dir: Path) -> dict[str, bytes]:
-    shards = plan_shards(settings, out_dir)
+def render(settings: SyntheticSettings, out_dir: Path, people_per_shard: int = 2) -> dict[str, bytes]:
+    shards = plan_shards(settings, out_dir, people_per_shard)
     assert sum(render_shard(shard) for shard in shards) == 15
-    finish(settings, out_dir)
+    finish(shards, out_dir)
     root = out_dir / "images"
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(root.rglob("*.jpg"))}
 
@@ -29,7 +28,7 @@ def render(settings: SyntheticSettings, out_dir: Path) -> dict[str, bytes]:
 def test_files_do_not_depend_on_shards(tmp_path: Path) -> None:
     one = render(SETTINGS, tmp_path / "one")
     assert len(one) == 15
-    assert render(replace(SETTINGS, people_per_shard=1), tmp_path / "two") == one
+    assert render(SETTINGS, tmp_path / "two", 1) == one
 
 
 def test_layout_is_that_of_market_1501_and_identities_are_disjoint(tmp_path: Path) -> None:
@@ -56,7 +55,7 @@ def test_truth_names_every_file(tmp_path: Path) -> None:
 
 
 def test_whole_shards_are_left_alone_and_broken_ones_done_again(tmp_path: Path) -> None:
-    first, second = plan_shards(SETTINGS, tmp_path)
+    first, second = plan_shards(SETTINGS, tmp_path, 2)
     render_shard(first)
     render_shard(second)
     files = sorted((tmp_path / "images").rglob("*.jpg"))
@@ -72,9 +71,9 @@ def test_whole_shards_are_left_alone_and_broken_ones_done_again(tmp_path: Path) 
 
 
 def test_other_settings_render_again(tmp_path: Path) -> None:
-    shard = plan_shards(SETTINGS, tmp_path)[1]
+    shard = plan_shards(SETTINGS, tmp_path, 2)[1]
     render_shard(shard)
     before = {path.name: path.read_bytes() for path in (tmp_path / "images").rglob("*.jpg")}
-    render_shard(plan_shards(replace(SETTINGS, seed=9), tmp_path)[1])
+    render_shard(plan_shards(replace(SETTINGS, seed=9), tmp_path, 2)[1])
     after = {path.name: path.read_bytes() for path in (tmp_path / "images").rglob("*.jpg")}
     assert any(after[name] != before.get(name) for name in after)
