@@ -10,6 +10,7 @@ import resource
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -135,7 +136,7 @@ def extraction(shard: MeshShard) -> Extraction:
 def measure_workers(shards: Sequence[MeshShard], workers: int) -> tuple[float, float, float]:
     """Return images a second of all workers together once they run, seconds until one runs, and its peak in MB."""
     before = time.time()
-    with ProcessPool(workers, threads=1) as pool:
+    with closing(ProcessPool(workers, threads=1)) as pool:
         done: list[Extraction] = pool.map(extraction, [(shard,) for shard in shards], on_result=lambda _: None)
     ordered = sorted(done, key=lambda one: one.ended)
     first = ordered[workers - 1].ended  # every worker has done one shard, and with it loaded everything

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import count
@@ -71,7 +72,7 @@ class LocalCompute:
                 bar.show(done, {})
 
             if slots > 1:
-                with ProcessPool(slots, threads=max(1, int(cpus))) as pool:
+                with closing(ProcessPool(slots, threads=max(1, int(cpus)))) as pool:
                     return pool.map(function, [(shard,) for shard in shards], show)
             results = []
             for index, shard in enumerate(shards):

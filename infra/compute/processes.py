@@ -18,7 +18,6 @@ from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from queue import SimpleQueue
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -29,7 +28,6 @@ from reid_core.errors import UserError
 
 # A call whose process dies is made again this often.
 MAX_RESTARTS = 2
-_SECONDS_TO_END = 5.0
 
 
 class ProcessPool:
@@ -57,19 +55,6 @@ class ProcessPool:
         """Folder for what the calls share; it goes with the pool, however that ends."""
         return Path(self._folder.name)
 
-    @property
-    def pids(self) -> list[int]:
-        """Numbers of the processes that there are now."""
-        return [process.pid for process in self._processes]
-
-    def __enter__(self) -> "ProcessPool":
-        """Return the pool."""
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Close the pool; after an error or Ctrl-C nobody waits for calls that are still being worked on."""
-        self.close(at_once=error is not None)
-
     def map(
         self, function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], on_result: Callable[[int], None]
     ) -> list[Any]:
@@ -93,19 +78,12 @@ class ProcessPool:
                 future.cancel()  # after an error nothing more is begun
         return [future.result() for future in futures]
 
-    def close(self, *, at_once: bool = True) -> None:
-        """End the processes.
-
-        Args:
-            at_once: End them in the middle of their calls; else they end by themselves, and tidy up.
-        """
+    def close(self) -> None:
+        """End the processes; after an error or Ctrl-C nobody waits for calls that they still work on."""
         with self._lock:
             self._is_closed = True
         for process in self._processes:
-            if not at_once:
-                process.dismiss()
-        for process in self._processes:
-            process.end(0 if at_once else _SECONDS_TO_END)
+            process.end()
         self._threads.shutdown(cancel_futures=True)
         self._folder.cleanup()
 
@@ -147,11 +125,6 @@ class _Process:
         child.close()  # so that the end of the process ends the connection
         self._prepare = prepare
 
-    @property
-    def pid(self) -> int:
-        assert self._process.pid is not None
-        return self._process.pid
-
     def call(self, function: Callable[..., Any], task: tuple[Any, ...]) -> Any:
         """Return the result, or raise the error that the function raised."""
         if self._prepare is not None:
@@ -159,13 +132,8 @@ class _Process:
             self._prepare = None
         return self._exchange(function, task)
 
-    def dismiss(self) -> None:
-        """Let the process end by itself."""
-        self._connection.close()
-
-    def end(self, seconds: float = 0) -> str:
-        """Return how the process ended, by itself within some seconds or by force."""
-        self._process.join(seconds)
+    def end(self) -> str:
+        """End the process where it has not ended by itself, and return how it ended."""
         self._process.terminate()
         self._process.join()
         code = self._process.exitcode or 0

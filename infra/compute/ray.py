@@ -43,6 +43,7 @@ class RayCompute:
         self._wanted = (num_cpus, num_gpus)
         self._deterministic = deterministic
         self._is_prepared = False
+        self._handles: list[Any] = []  # of the actors of every pool
 
     def check(self) -> None:
         """Refuse an address that does not answer; starts nothing."""
@@ -154,10 +155,6 @@ class RayCompute:
         if "_resources" in self.__dict__:
             disconnect()
             del self.__dict__["_resources"]
-
-    @cached_property
-    def _handles(self) -> list[Any]:
-        return []
 
 
 def _fit(job: TrainJob, *, use_gpu: bool) -> None:

@@ -2,6 +2,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -31,9 +32,13 @@ def _map(pool: ProcessPool, function: Callable[..., object], arguments: list[obj
     return pool.map(function, [(argument,) for argument in arguments], lambda _: None)
 
 
+def _pids(pool: ProcessPool) -> list[int]:
+    return [process._process.pid or 0 for process in pool._processes]
+
+
 @pytest.fixture
 def pool() -> Iterator[ProcessPool]:
-    with ProcessPool(2, threads=1, prepare=partial(prepare_worker, toys.Counter, 1)) as made:
+    with closing(ProcessPool(2, threads=1, prepare=partial(prepare_worker, toys.Counter, 1))) as made:
         yield made
 
 
@@ -65,7 +70,7 @@ def test_errors_arrive_as_they_were(pool: ProcessPool) -> None:
 
 def test_an_error_of_the_preparation_arrives_too() -> None:
     with (
-        ProcessPool(2, threads=1, prepare=partial(toys.refuse, 7)) as pool,
+        closing(ProcessPool(2, threads=1, prepare=partial(toys.refuse, 7))) as pool,
         pytest.raises(UserError, match="7 is not wanted"),
     ):
         _map(pool, toys.square, [1])
@@ -73,13 +78,13 @@ def test_an_error_of_the_preparation_arrives_too() -> None:
 
 def test_a_killed_worker_is_replaced_and_prepared_like_the_first(pool: ProcessPool, tmp_path: Path) -> None:
     np.save(tmp_path / "shared.npy", np.ones(4, dtype=np.float32))
-    before = set(pool.pids)
-    killer = threading.Timer(1.5, os.kill, (pool.pids[0], signal.SIGKILL))
+    before = _pids(pool)
+    killer = threading.Timer(1.5, os.kill, (before[0], signal.SIGKILL))
     killer.start()
     tasks = [("slow_total", tmp_path / "shared.npy", (float(i), 0.1)) for i in range(50)]
     assert pool.map(call_worker, tasks, lambda _: None) == [4.0 * i for i in range(50)]
     killer.join()
-    assert len(set(pool.pids) - before) == 1
+    assert len(set(_pids(pool)) - set(before)) == 1
 
 
 def test_the_folder_goes_with_the_pool() -> None:
@@ -90,5 +95,5 @@ def test_the_folder_goes_with_the_pool() -> None:
 
 
 def test_an_error_does_not_wait_for_the_calls_beside_it() -> None:
-    with pytest.raises(UserError, match="7 is not wanted"), ProcessPool(2, threads=1) as pool:
+    with pytest.raises(UserError, match="7 is not wanted"), closing(ProcessPool(2, threads=1)) as pool:
         pool.map(toys.sleep_or_refuse, [(600,), (7,)], lambda _: None)
