@@ -203,6 +203,33 @@ class Bodies:
         """True where there is a mesh, shape (N,)."""
         return torch.tensor([status == "ok" for status in self.status], dtype=torch.bool)
 
+    def spread(self, known: Tensor, status: str) -> "Bodies":
+        """Put these bodies back among all N images that they were chosen from.
+
+        Args:
+            known: True at the images that these bodies belong to, in their order, shape (N,).
+            status: Of the others.
+        """
+        assert int(known.sum()) == len(self), (int(known.sum()), len(self))
+        own = iter(self.status)
+        empty = no_bodies([next(own) if is_known else status for is_known in known.tolist()])
+
+        def place(values: Tensor, around: Tensor) -> Tensor:
+            around[known] = values
+            return around
+
+        masks = self.masks
+        return Bodies(
+            status=empty.status,
+            confidence=place(self.confidence, empty.confidence),
+            phenotypes=place(self.phenotypes, empty.phenotypes),
+            angles_deg=place(self.angles_deg, empty.angles_deg),
+            cameras=Cameras(*(place(*pair) for pair in zip(self.cameras, empty.cameras, strict=True))),
+            masks=None if masks is None else place(masks, masks.new_zeros(len(known), *masks.shape[1:])),
+            mask_iou=place(self.mask_iou, empty.mask_iou),
+            reprojection=place(self.reprojection, empty.reprojection),
+        )
+
 
 def no_bodies(status: Sequence[str]) -> Bodies:
     """Return N rows without a body, each with its reason."""

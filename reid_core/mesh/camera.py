@@ -1,13 +1,6 @@
 """The camera of a person crop: scaled orthographic, the model that single-image body estimators use.
 
-Letters: B bodies (or views), V vertices.
-
-Keeping turned bodies inside their pictures.
-
-A crop of a person ends where that person ends. The same person turned is wider or narrower, and the axis of the turn
-need not lie in the crop's middle: left alone, about every second turned body would lose a hand or a foot at the edge.
-
-Letters: B views, A angles.
+Letters: B bodies (or views of bodies), V vertices, A angles.
 """
 
 from typing import NamedTuple
@@ -38,7 +31,7 @@ class Cameras(NamedTuple):
     center_y: Tensor
 
     def turned(self, angles_deg: Tensor) -> "Cameras":
-        """Every camera once for each rotation of the body: (B,) and (A,) to (B * A,), a body's views in a row."""
+        """Repeat every camera for each rotation of its body: (B,) and (A,) to (B * A,), a body's views in a row."""
         count = angles_deg.shape[0]
         repeated = Cameras(*(field.repeat_interleave(count) for field in self))
         turns = angles_deg.to(self.azimuth_deg).repeat(self.azimuth_deg.shape[0])
@@ -84,7 +77,9 @@ def project(vertices: Tensor, cameras: Cameras) -> Tensor:
 def keep_inside(cameras: Cameras, low: Tensor, high: Tensor, first_low: Tensor, first_high: Tensor) -> Cameras:
     """Move views by as little as brings their bodies into the picture; squeeze those that are too large for it.
 
-    A body that the photograph itself cuts off, at the feet for example, stays cut off there: vertically the picture
+    A crop ends where its person ends. The same person turned is wider or narrower, and the axis of the turn need not
+    lie in the crop's middle: left alone, about every second turned body would lose a hand or a foot at the edge. But a
+    body that the photograph itself cuts off, at the feet for example, stays cut off there: vertically the picture
     counts as being as tall as the photograph's body.
 
     Args:
@@ -98,13 +93,13 @@ def keep_inside(cameras: Cameras, low: Tensor, high: Tensor, first_low: Tensor, 
         Cameras of the views; unchanged where the body lies inside.
     """
     zero, one = torch.zeros_like(low[:, 0]), torch.ones_like(low[:, 0])
-    scale_x, center_x = _fit(cameras.scale_x, cameras.center_x, low[:, 0], high[:, 0], zero, one)
+    scale_x, center_x = _fit_interval(cameras.scale_x, cameras.center_x, low[:, 0], high[:, 0], zero, one)
     bottom, top = torch.minimum(first_low[:, 1], zero), torch.maximum(first_high[:, 1], one)
-    scale_y, center_y = _fit(cameras.scale_y, cameras.center_y, low[:, 1], high[:, 1], bottom, top)
+    scale_y, center_y = _fit_interval(cameras.scale_y, cameras.center_y, low[:, 1], high[:, 1], bottom, top)
     return cameras._replace(scale_x=scale_x, center_x=center_x, scale_y=scale_y, center_y=center_y)
 
 
-def _fit(
+def _fit_interval(
     scale: Tensor, center: Tensor, low: Tensor, high: Tensor, first: Tensor, last: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Fit the stretch from ``low`` to ``high`` into that from ``first`` to ``last``; all shapes (B,)."""

@@ -12,8 +12,8 @@ from torch.nn.functional import grid_sample
 
 from reid_core.mesh.body import Bodies, load_body, no_bodies
 from reid_core.mesh.camera import Cameras, project
-from reid_core.mesh.fit import Fit, Seen, fit_bodies, in_picture
-from reid_core.mesh.landmarks import MIRRORED, Array, Picture
+from reid_core.mesh.fit import Evidence, fit_bodies, in_picture
+from reid_core.mesh.landmarks import MIRRORED, NUM_LANDMARKS, Array, Picture
 from reid_core.mesh.observe import Observation, observe
 from reid_core.mesh.orientation import fuse, read_azimuths, turned_to
 from reid_core.mesh.outline import join, outline_of
@@ -52,43 +52,51 @@ def estimate_bodies(
         Bodies in the order of ``pictures``. No picture is an error: one without a person has its status.
     """
     observations = [_observe(picture, num_threads) for picture in pictures]
-    rows = [row for row, seen in enumerate(observations) if seen is not None]
-    people = [seen for seen in observations if seen is not None]
-    nobody = no_bodies(["no_person"] * len(pictures))
+    known = torch.tensor([one is not None for one in observations], dtype=torch.bool)
+    people = [one for one in observations if one is not None]
     if not people:
-        return nobody
-    seen, certainty = gather(people)
-    skeleton = load_skeleton(device)
-    fit = fit_bodies(skeleton, seen.to(device)).to(torch.device("cpu"))
+        return no_bodies(["no_person"] * len(pictures))
+    evidence, certainty = gather(people)
+    fit = fit_bodies(load_skeleton(device), evidence.to(device)).to(torch.device("cpu"))
     cameras = in_picture(fit.cameras, torch.tensor([one.height / one.width for one in people]))
-    masks = torch.stack([mask_of(one, size) for one in people])  # (B, H, W)
     kinds = phenotypes(fit.build)
     iou = _overlap(topology, kinds, fit.angles_deg, cameras, [mask_of(one, _judged(size)) for one in people])
     presence = torch.tensor([one.presence for one in people])
     confidence = certainty * _ramp(presence, _NO_PRESENCE, _FULL_PRESENCE) * _ramp(iou, _NO_IOU, _GOOD_IOU)
     confidence = confidence * _ramp(fit.reprojection, _NO_REPROJECTION, _GOOD_REPROJECTION)
-    return _spread(nobody, rows, fit, kinds, cameras, masks, iou, confidence)
+    sure = confidence >= LEAST_CONFIDENCE  # the others keep their mask and lose their body
+    bodies = Bodies(
+        status=tuple("ok" if is_sure else "low_confidence" for is_sure in sure.tolist()),
+        confidence=confidence,
+        phenotypes=kinds * sure[:, None],
+        angles_deg=fit.angles_deg * sure[:, None, None],
+        cameras=Cameras(*(field * sure for field in cameras)),
+        masks=torch.stack([(mask_of(one, size) * 255).round().to(torch.uint8) for one in people]),
+        mask_iou=iou,
+        reprojection=fit.reprojection,
+    )
+    return bodies.spread(known, "no_person")
 
 
 def _observe(picture: Picture, num_threads: int) -> Observation | None:
-    seen = observe(picture, num_threads=num_threads)
-    return None if seen is None or seen.presence < _NO_PRESENCE else seen
+    """Observe a picture; None where nobody is, or where the pose network sees a person in a wall."""
+    observation = observe(picture, num_threads=num_threads)
+    return None if observation is None or observation.presence < _NO_PRESENCE else observation
 
 
-def gather(people: Sequence[Observation]) -> tuple[Seen, Tensor]:
+def gather(people: Sequence[Observation]) -> tuple[Evidence, Tensor]:
     """Put the looks at each of B people together: what to fit, and how certain the azimuth is, shape (B,)."""
-    count, most = len(people), 2
-    world = np.zeros((most, count, len(MIRRORED), 3))
-    points = np.zeros((most, count, len(MIRRORED), 2))
-    visible = np.zeros((most, count, len(MIRRORED)))
-    known = np.zeros((most, count), dtype=np.bool_)
+    shape = (2, len(people), NUM_LANDMARKS)  # one or two looks at each person
+    world, points, visible = np.zeros((*shape, 3)), np.zeros((*shape, 2)), np.zeros(shape)
+    known = np.zeros(shape[:2], dtype=np.bool_)
     for row, person in enumerate(people):
-        for place, one in enumerate(person.looks):
-            world[place, row], known[place, row] = one.world, True
-            points[place, row], visible[place, row] = one.points / person.height, one.visibility
+        for place, look in enumerate(person.looks):
+            world[place, row], known[place, row] = look.world, True
+            points[place, row], visible[place, row] = look.points / person.height, look.visibility
     readings = np.concatenate([read_azimuths(each) for each in world], axis=1)  # (B, 4)
     front = np.array([person.front for person in people])
     azimuth, certainty = fuse(readings, np.repeat(known.T, 2, axis=1), front)
+    # World landmarks of both looks are turned to that azimuth, then the looks are averaged.
     share = known / known.sum(axis=0)  # (2, B)
     turned, exchanged = zip(*(turned_to(each, azimuth) for each in world), strict=True)
     swap = np.stack(exchanged)[..., None]
@@ -97,7 +105,7 @@ def gather(people: Sequence[Observation]) -> tuple[Seen, Tensor]:
     joints = list(LANDMARK_NUMBERS)
     mean_points = np.einsum("lb,lbkx->bkx", share, points)
     trust = _trust(mean_points, np.einsum("lb,lbk->bk", share, visible), people)
-    seen = Seen(
+    evidence = Evidence(
         points=_float(mean_points[:, joints]),
         trust=_float(trust[:, joints]),
         world=_float(np.einsum("lb,lbkx->bkx", share, np.stack(turned))[:, joints]),
@@ -105,7 +113,7 @@ def gather(people: Sequence[Observation]) -> tuple[Seen, Tensor]:
         tall=_float(np.maximum(np.ptp(mean_points[:, joints, 1], axis=1), 0.05) * _BEYOND_LANDMARKS),
         outline=join([outline_of(person.looks[0], height=person.height, width=person.width) for person in people]),
     )
-    return seen, _float(certainty)
+    return evidence, _float(certainty)
 
 
 def _trust(points: Array, visible: Array, people: Sequence[Observation]) -> Array:
@@ -119,16 +127,18 @@ def _trust(points: Array, visible: Array, people: Sequence[Observation]) -> Arra
 
 def mask_of(person: Observation, size: tuple[int, int]) -> Tensor:
     """Probability of the person in each pixel of a guidance map, shape (H, W)."""
-    one, (height, width) = person.looks[0], size
-    x = (torch.arange(width) + 0.5) / width * person.width - (one.square.center_x - one.square.side / 2)
-    y = (torch.arange(height) + 0.5) / height * person.height - (one.square.center_y - one.square.side / 2)
+    look, (height, width) = person.looks[0], size
+    # Middles of the map's pixels, in pixels of the picture from the corner of the look's square.
+    x = (torch.arange(width) + 0.5) / width * person.width - (look.square.center_x - look.square.side / 2)
+    y = (torch.arange(height) + 0.5) / height * person.height - (look.square.center_y - look.square.side / 2)
     down, across = torch.meshgrid(y, x, indexing="ij")
-    grid = torch.stack([across, down], dim=-1) / one.square.side * 2.0 - 1.0
-    mask = torch.from_numpy(one.mask)[None, None]
+    grid = torch.stack([across, down], dim=-1) / look.square.side * 2.0 - 1.0
+    mask = torch.from_numpy(look.mask)[None, None]
     return grid_sample(mask, grid[None].float(), align_corners=False)[0, 0]
 
 
 def _judged(size: tuple[int, int]) -> tuple[int, int]:
+    """Return the size at which a silhouette and a mask are compared, not taller than ``_JUDGED_HEIGHT``."""
     height = min(size[0], _JUDGED_HEIGHT)
     return height, max(1, round(size[1] * height / size[0]))
 
@@ -143,45 +153,8 @@ def _overlap(topology: str, kinds: Tensor, angles_deg: Tensor, cameras: Cameras,
     return both / either.clamp(min=1)
 
 
-def _spread(
-    nobody: Bodies,
-    rows: list[int],
-    fit: Fit,
-    kinds: Tensor,
-    cameras: Cameras,
-    masks: Tensor,
-    iou: Tensor,
-    confidence: Tensor,
-) -> Bodies:
-    """Put B people back among N pictures; those below ``LEAST_CONFIDENCE`` keep their mask and lose their body."""
-    count = len(nobody)
-    status = list(nobody.status)
-    for row, sure in zip(rows, confidence.tolist(), strict=True):
-        status[row] = "ok" if sure >= LEAST_CONFIDENCE else "low_confidence"
-    good = confidence >= LEAST_CONFIDENCE
-
-    def back(values: Tensor, fill: float = 0.0) -> Tensor:
-        out = torch.full((count, *values.shape[1:]), fill, dtype=values.dtype)
-        out[rows] = values
-        return out
-
-    def body(values: Tensor) -> Tensor:
-        return back(values * good.reshape(-1, *[1] * (values.dim() - 1)))
-
-    return Bodies(
-        status=tuple(status),
-        confidence=back(confidence),
-        phenotypes=body(kinds),
-        angles_deg=body(fit.angles_deg),
-        cameras=Cameras(*(body(field) for field in cameras)),
-        masks=back((masks * 255).round().to(torch.uint8)),
-        mask_iou=back(iou, float("nan")),
-        reprojection=back(fit.reprojection, float("nan")),
-    )
-
-
 def _ramp(values: Tensor, low: float, high: float) -> Tensor:
-    """From 0 at ``low`` to 1 at ``high``, whichever is larger."""
+    """Rise (or fall) linearly from 0 at ``low`` to 1 at ``high``, and stay there."""
     return ((values - low) / (high - low)).clamp(0.0, 1.0)
 
 

@@ -1,15 +1,11 @@
-"""Fit bodies to what was seen of them: landmarks in the picture, limb directions, outlines.
+"""Fit bodies to their evidence: landmarks in the picture, limb directions, outlines.
 
 A maximum a posteriori fit: every term is a squared distance in units of how far such a thing is usually off. The
-start comes from limb directions (``limbs.py``), the rest from a few dozen steps of Adam over all bodies of a batch at
-once; each body has its own steps and nothing of its neighbours.
+start are the angles that follow at once from the directions of limbs, the rest a few dozen steps of Adam over all
+bodies of a batch at once; each body has its own steps and nothing of its neighbours.
 
-Letters: B bodies, K landmarks of ``skeleton.LANDMARKS``, M limbs, S surface points.
-
-Limb directions: what world landmarks say about a pose, and the angles that follow from them at once.
-
-Letters: B bodies, M limbs, K landmarks of ``skeleton.LANDMARKS``. Directions in camera axes (right, up, away) or body
-axes (x to the person's left, facing -y, z up).
+Letters: B bodies, K landmarks of ``skeleton.LANDMARKS``, M limbs, S surface points. Directions in camera axes (right,
+up, away) or body axes (x to the person's left, facing -y, z up).
 """
 
 from typing import NamedTuple
@@ -52,9 +48,30 @@ _HABITS: dict[str, tuple[tuple[float, float, float], tuple[float, float, float]]
     "neck01": ((0.0, 0.0, 0.0), (12.0, 6.0, 22.0)),
 }
 
+# Limbs as pairs of BlazePose's landmarks, (from, to); several of them on a side mean their middle.
+_SEGMENTS: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = (
+    ((23,), (25,)),  # thighs
+    ((24,), (26,)),
+    ((25,), (27,)),  # shins
+    ((26,), (28,)),
+    ((11,), (13,)),  # upper arms
+    ((12,), (14,)),
+    ((13,), (15,)),  # forearms
+    ((14,), (16,)),
+    ((23, 24), (11, 12)),  # trunk
+    ((7, 8), (0,)),  # head
+    ((12,), (11,)),  # shoulders
+    ((24,), (23,)),  # hips
+    ((29,), (31,)),  # feet
+    ((30,), (32,)),
+)
+_LIMIT_DEG = 100.0  # of a start angle
 
-class Seen(NamedTuple):
-    """What was seen of B people; lengths in heights of their pictures, from the upper left corner.
+
+class Evidence(NamedTuple):
+    """Landmarks and outlines of B people, to which bodies are fitted.
+
+    Lengths in heights of their pictures, from the upper left corner.
 
     Attributes:
         points: Landmarks in the picture, x and y, shape (B, K, 2).
@@ -72,10 +89,10 @@ class Seen(NamedTuple):
     tall: Tensor
     outline: Outline
 
-    def to(self, device: torch.device) -> "Seen":
+    def to(self, device: torch.device) -> "Evidence":
         """The same on another device."""
         outline = Outline(*(field.to(device) for field in self.outline))
-        return Seen(
+        return Evidence(
             self.points.to(device),
             self.trust.to(device),
             self.world.to(device),
@@ -106,29 +123,29 @@ class Fit(NamedTuple):
         return Fit(self.angles_deg.to(device), self.build.to(device), cameras, self.reprojection.to(device))
 
 
-def fit_bodies(skeleton: Skeleton, seen: Seen, *, steps: int = STEPS) -> Fit:
+def fit_bodies(skeleton: Skeleton, evidence: Evidence, *, steps: int = STEPS) -> Fit:
     """Fit one body to each person.
 
     Args:
-        skeleton: On the device of ``seen``.
-        seen: Of B people.
+        skeleton: On the device of ``evidence``.
+        evidence: Of B people.
         steps: Of the optimiser.
     """
-    state = _start(skeleton, seen)
+    state = _start(skeleton, evidence)
     optimiser = torch.optim.Adam([{"params": [tensor], "lr": _RATE[name]} for name, tensor in state.items()])
     rates = [group["lr"] for group in optimiser.param_groups]
     for step in range(steps):
         for group, rate in zip(optimiser.param_groups, rates, strict=True):
             group["lr"] = rate * (1.0 - (1.0 - _LAST_RATE) * step / steps)
         optimiser.zero_grad()
-        energy = _energy(skeleton, seen, state, outlined=step >= _OUTLINE_FROM).sum()
+        energy = _energy(skeleton, evidence, state, outlined=step >= _OUTLINE_FROM).sum()
         torch.autograd.backward(energy)
         optimiser.step()
     with torch.no_grad():
         posed, cameras, angles, build = _pose(skeleton, state)
-        away = (_project(posed.landmarks, cameras) - seen.points).norm(dim=-1)  # (B, K)
-        mean = (away * seen.trust).sum(dim=1) / seen.trust.sum(dim=1).clamp(min=1e-6)
-    return Fit(angles, build, Cameras(*(field.detach() for field in cameras)), mean / seen.tall)
+        away = (_project(posed.landmarks, cameras) - evidence.points).norm(dim=-1)  # (B, K)
+        mean = (away * evidence.trust).sum(dim=1) / evidence.trust.sum(dim=1).clamp(min=1e-6)
+    return Fit(angles, build, Cameras(*(field.detach() for field in cameras)), mean / evidence.tall)
 
 
 def in_picture(cameras: Cameras, aspect: Tensor) -> Cameras:
@@ -136,29 +153,28 @@ def in_picture(cameras: Cameras, aspect: Tensor) -> Cameras:
     return cameras._replace(scale_x=cameras.scale_x * aspect, center_x=cameras.center_x * aspect)
 
 
-def _start(skeleton: Skeleton, seen: Seen) -> dict[str, Tensor]:
+def _start(skeleton: Skeleton, evidence: Evidence) -> dict[str, Tensor]:
     """Angles from limb directions, frame from the landmarks; everything in numbers of about one."""
-    camera = seen.world * seen.world.new_tensor([1.0, -1.0, 1.0])
-    angle = seen.azimuth_deg.deg2rad()[:, None]
-    right, up, away = camera.unbind(-1)
-    body = torch.stack([right * angle.cos() + away * angle.sin(), away * angle.cos() - right * angle.sin(), up], dim=-1)
-    angles = start_angles(skeleton, directions(body))
+    right, up, away = _upwards(evidence.world).unbind(-1)
+    azimuth = evidence.azimuth_deg.deg2rad()[:, None]
+    world = [right * azimuth.cos() + away * azimuth.sin(), away * azimuth.cos() - right * azimuth.sin(), up]
+    angles = start_angles(skeleton, directions(torch.stack(world, dim=-1)))  # (B, 10, 3)
     habit, spread = _habits(angles)
     angles = torch.minimum(torch.maximum(angles, habit - 2.0 * spread), habit + 2.0 * spread)
-    elevation = torch.full_like(seen.azimuth_deg, ELEVATION_DEG)
+    elevation = torch.full_like(evidence.azimuth_deg, ELEVATION_DEG)
     build = torch.full_like(elevation, 0.5)
     posed = skeleton.pose(euler_matrices(angles), build)
-    shown = view(posed.landmarks, seen.azimuth_deg, elevation)[..., :2] * posed.landmarks.new_tensor([1.0, -1.0])
-    # Least squares of a scale and a shift.
-    weight = (seen.trust / seen.trust.sum(dim=1, keepdim=True).clamp(min=1e-6))[..., None]
-    middle, goal = (weight * shown).sum(dim=1), (weight * seen.points).sum(dim=1)
-    centred = shown - middle[:, None]
-    scale = (weight * centred * (seen.points - goal[:, None])).sum(dim=(1, 2))
+    drawn = view(posed.landmarks, evidence.azimuth_deg, elevation)[..., :2] * posed.landmarks.new_tensor([1.0, -1.0])
+    # Least squares of a scale and a shift between drawn and observed landmarks.
+    weight = (evidence.trust / evidence.trust.sum(dim=1, keepdim=True).clamp(min=1e-6))[..., None]
+    middle, goal = (weight * drawn).sum(dim=1), (weight * evidence.points).sum(dim=1)  # (B, 2)
+    centred = drawn - middle[:, None]
+    scale = (weight * centred * (evidence.points - goal[:, None])).sum(dim=(1, 2))
     scale = (scale / (weight * centred.square()).sum(dim=(1, 2)).clamp(min=1e-6)).clamp(min=0.05)
     frame = torch.stack([scale.log(), torch.zeros_like(scale), *(goal - scale[:, None] * middle).unbind(-1)], dim=-1)
     state = {
         "angles": angles.deg2rad(),
-        "view": torch.stack([seen.azimuth_deg, elevation], dim=-1).deg2rad(),
+        "view": torch.stack([evidence.azimuth_deg, elevation], dim=-1).deg2rad(),
         "frame": frame,  # log scale, log stretch, center x, center y
         "build": torch.zeros_like(build),  # before the sigmoid
     }
@@ -166,6 +182,7 @@ def _start(skeleton: Skeleton, seen: Seen) -> dict[str, Tensor]:
 
 
 def _pose(skeleton: Skeleton, state: dict[str, Tensor]) -> tuple[Posed, Cameras, Tensor, Tensor]:
+    """Pose the bodies of a state: points, cameras, angles in degrees (B, 10, 3) and builds (B,)."""
     build = state["build"].sigmoid()
     angles = state["angles"].rad2deg()
     azimuth, elevation = state["view"].rad2deg().unbind(-1)
@@ -181,19 +198,21 @@ def _project(points: Tensor, cameras: Cameras) -> Tensor:
     return torch.stack([x, cameras.center_y[:, None] - cameras.scale_y[:, None] * up], dim=-1)
 
 
-def _energy(skeleton: Skeleton, seen: Seen, state: dict[str, Tensor], *, outlined: bool) -> Tensor:
+def _energy(skeleton: Skeleton, evidence: Evidence, state: dict[str, Tensor], *, outlined: bool) -> Tensor:
     """Half the sum of squared, scaled residuals of every body, shape (B,)."""
     posed, cameras, angles, build = _pose(skeleton, state)
-    tall = seen.tall[:, None]
-    away = (_project(posed.landmarks, cameras) - seen.points).square().sum(dim=-1).add(1e-10).sqrt() / tall
-    energy = (seen.trust * _bounded(away / _POINT, _POINT_BOUND)).sum(dim=1)
+    # Landmarks lie where the picture shows them.
+    tall = evidence.tall[:, None]
+    away = (_project(posed.landmarks, cameras) - evidence.points).square().sum(dim=-1).add(1e-10).sqrt() / tall
+    energy = (evidence.trust * _bounded(away / _POINT, _POINT_BOUND)).sum(dim=1)
 
-    shown = view(directions(posed.landmarks), cameras.azimuth_deg, cameras.elevation_deg)
-    wanted = directions(seen.world * seen.world.new_tensor([1.0, -1.0, 1.0]))
-    apart = (shown - wanted).square().sum(dim=-1)  # about the squared angle
+    # Limbs point where the world landmarks say.
+    aimed = view(directions(posed.landmarks), cameras.azimuth_deg, cameras.elevation_deg)  # (B, M, 3)
+    apart = (aimed - directions(_upwards(evidence.world))).square().sum(dim=-1)  # about the squared angle
     sigma = torch.deg2rad(apart.new_tensor(_DIRECTION))
-    energy = energy + 0.5 * (apart / sigma.square()).sum(dim=1) * seen.trust.mean(dim=1)
+    energy = energy + 0.5 * (apart / sigma.square()).sum(dim=1) * evidence.trust.mean(dim=1)
 
+    # People stand and walk as people do.
     habit, spread = _habits(angles)
     energy = energy + 0.5 * ((angles - habit) / spread).square().sum(dim=(1, 2))
     knees = angles[:, 2:4, 0]
@@ -203,20 +222,21 @@ def _energy(skeleton: Skeleton, seen: Seen, state: dict[str, Tensor], *, outline
     lean = (posed.landmarks[:, shoulders].mean(dim=1) - posed.landmarks[:, feet].mean(dim=1))[:, :2]
     energy = energy + 0.5 * (lean / _BALANCE).square().sum(dim=1)
 
-    turned = ((state["view"][:, 0] - seen.azimuth_deg.deg2rad()).rad2deg()) / _AZIMUTH
+    # Camera and build stay near what is usual.
+    turned = ((state["view"][:, 0] - evidence.azimuth_deg.deg2rad()).rad2deg()) / _AZIMUTH
     raised = (cameras.elevation_deg - ELEVATION_DEG) / _ELEVATION
     stretched, built = state["frame"][:, 1] / _STRETCH, (build - 0.5) / _BUILD
     energy = energy + 0.5 * (turned.square() + raised.square() + stretched.square() + built.square())
-    return energy + _outline_energy(seen, posed, cameras) if outlined else energy
+    return energy + _outline_energy(evidence, posed, cameras) if outlined else energy
 
 
-def _outline_energy(seen: Seen, posed: Posed, cameras: Cameras) -> Tensor:
-    """The body stays inside of the outline and fills it, shape (B,)."""
+def _outline_energy(evidence: Evidence, posed: Posed, cameras: Cameras) -> Tensor:
+    """Keep the body inside of the outline and let it fill it, shape (B,)."""
     surface = _project(posed.surface, cameras)
-    tall = seen.tall[:, None]
-    out = _bounded(sticking_out(seen.outline, surface) / tall / _OUTSIDE, _OUTLINE_BOUND).mean(dim=1)
-    bare = _bounded(uncovered(seen.outline, surface) / tall / _UNCOVERED, _OUTLINE_BOUND)
-    covered = bare.sum(dim=1) / seen.outline.known.sum(dim=1).clamp(min=1)
+    tall = evidence.tall[:, None]
+    out = _bounded(sticking_out(evidence.outline, surface) / tall / _OUTSIDE, _OUTLINE_BOUND).mean(dim=1)
+    bare = _bounded(uncovered(evidence.outline, surface) / tall / _UNCOVERED, _OUTLINE_BOUND)
+    covered = bare.sum(dim=1) / evidence.outline.known.sum(dim=1).clamp(min=1)
     return _OUTLINE_COUNT * (out + covered)
 
 
@@ -226,35 +246,20 @@ def _bounded(residual: Tensor, bound: float) -> Tensor:
     return torch.where(size <= bound, 0.5 * size.square(), bound * (size - 0.5 * bound))
 
 
+def _upwards(world: Tensor) -> Tensor:
+    """Right, down, away to right, up, away: shape (..., 3)."""
+    return world * world.new_tensor([1.0, -1.0, 1.0])
+
+
 def _habits(like: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and deviation of the angles of people who walk or stand, degrees, shape (10, 3) each."""
     mean = like.new_tensor([_HABITS[bone][0] for bone in POSED_BONES])
     spread = like.new_tensor([_HABITS[bone][1] for bone in POSED_BONES])
     return mean, spread
 
 
-# Limbs as pairs of BlazePose's landmarks, (from, to); several of them on a side mean their middle.
-_SEGMENTS: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = (
-    ((23,), (25,)),  # thighs
-    ((24,), (26,)),
-    ((25,), (27,)),  # shins
-    ((26,), (28,)),
-    ((11,), (13,)),  # upper arms
-    ((12,), (14,)),
-    ((13,), (15,)),  # forearms
-    ((14,), (16,)),
-    ((23, 24), (11, 12)),  # trunk
-    ((7, 8), (0,)),  # head
-    ((12,), (11,)),  # shoulders
-    ((24,), (23,)),  # hips
-    ((29,), (31,)),  # feet
-    ((30,), (32,)),
-)
-NUM_LIMBS = len(_SEGMENTS)
-_LIMITS_DEG = 100.0
-
-
 def directions(landmarks: Tensor) -> Tensor:
-    """Unit vectors along all limbs: landmarks (B, K, 3) to (B, M, 3)."""
+    """Return unit vectors along all limbs: landmarks (B, K, 3) to (B, M, 3)."""
     place = {number: row for row, number in enumerate(LANDMARK_NUMBERS)}
     ends = [[[place[number] for number in end] for end in segment] for segment in _SEGMENTS]
     vectors = [landmarks[:, end].mean(dim=1) - landmarks[:, start].mean(dim=1) for start, end in ends]
@@ -278,13 +283,13 @@ def start_angles(skeleton: Skeleton, wanted: Tensor) -> Tensor:
         parent = turned[PARENTS[bone]]
         aim = (parent.transpose(1, 2) @ wanted[:, bone, :, None]).squeeze(-1)
         turn = smallest_turn(resting[bone].expand_as(aim), aim)
-        angles[:, bone] = euler_angles(turn).clamp(-_LIMITS_DEG, _LIMITS_DEG)
+        angles[:, bone] = euler_angles(turn).clamp(-_LIMIT_DEG, _LIMIT_DEG)
         turned[bone] = parent @ turn
     return angles
 
 
 def smallest_turn(start: Tensor, end: Tensor) -> Tensor:
-    """Rotation by the smallest angle that takes one unit vector to another: (B, 3), (B, 3) to (B, 3, 3)."""
+    """Return the rotation by the smallest angle that takes one unit vector to another: (B, 3), (B, 3) to (B, 3, 3)."""
     axis = torch.linalg.cross(start, end)
     cosine = (start * end).sum(dim=-1)[:, None, None]
     x, y, z = axis.unbind(-1)
@@ -296,7 +301,7 @@ def smallest_turn(start: Tensor, end: Tensor) -> Tensor:
 
 
 def euler_angles(turn: Tensor) -> Tensor:
-    """Degrees about x, y, z of rotations Rx Ry Rz, the inverse of ``body.euler_matrices``: (B, 3, 3) to (B, 3)."""
+    """Invert ``body.euler_matrices``: rotations Rx Ry Rz (B, 3, 3) to degrees about x, y, z (B, 3)."""
     x = torch.atan2(-turn[:, 1, 2], turn[:, 2, 2])
     y = torch.asin(turn[:, 0, 2].clamp(-1.0, 1.0))
     z = torch.atan2(-turn[:, 0, 1], turn[:, 0, 0])

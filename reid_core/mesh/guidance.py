@@ -19,7 +19,7 @@ LIGHT = (-0.45, 0.5, -0.74)
 
 
 class Surface(Protocol):
-    """What a body model says of its surface."""
+    """The surface of a body model."""
 
     @property
     def faces(self) -> Tensor:
@@ -33,7 +33,7 @@ def guidance_maps(
     """Render bodies as their images show them and turned about their vertical axes.
 
     The body keeps the scale and the axis position of its image in every turn, unless it would leave the picture (see
-    ``framing``).
+    ``camera.keep_inside``).
 
     Args:
         vertices: Posed bodies, shape (B, V, 3).
@@ -46,12 +46,13 @@ def guidance_maps(
         Brightness, 0 where there is no body and ``BODY_MINIMUM`` to 255 on it, uint8, shape (B, A, H, W).
     """
     count, faces = len(angles), body.faces.to(vertices.device)
-    turned, points = turned_views(vertices, cameras, torch.tensor(angles, dtype=torch.float32, device=vertices.device))
+    angles_deg = torch.tensor(angles, dtype=torch.float32, device=vertices.device)
+    turned, points = turned_views(vertices, cameras, angles_deg)  # cameras (B * A,), points (B * A, V, 3)
     fragments = rasterise(points, faces, size=size)
     normals = vertex_normals(vertices, faces).repeat_interleave(count, dim=0)
     facing = view(normals, turned.azimuth_deg, turned.elevation_deg)
     light = torch.nn.functional.normalize(facing.new_tensor(LIGHT), dim=0)
-    lit = torch.nn.functional.normalize(interpolate(fragments, faces, facing), dim=-1) @ light
+    lit = torch.nn.functional.normalize(interpolate(fragments, faces, facing), dim=-1) @ light  # of covered pixels
     maps = torch.zeros(fragments.face.shape, dtype=torch.uint8, device=vertices.device)
     maps[fragments.mask] = (BODY_MINIMUM + lit.clamp(0, 1) * (255 - BODY_MINIMUM)).round().to(torch.uint8)
     return maps.reshape(len(vertices), count, *size)

@@ -1,4 +1,4 @@
-"""Where a person's joints are in a picture: MediaPipe's pose and face networks. The only module that knows MediaPipe.
+"""Landmarks of a person in a picture, by MediaPipe's pose and face networks. The only module that knows MediaPipe.
 
 The pose network looks at a square of the picture. Pictures of people are cut out around them, so the first square is
 simply the whole picture and something around it; MediaPipe's own detector, made for people anywhere in a photograph,
@@ -29,11 +29,11 @@ NUM_LANDMARKS = 33
 MIRRORED = np.array(
     [0, 4, 5, 6, 1, 2, 3, 8, 7, 10, 9] + [side for pair in range(11, 33, 2) for side in (pair + 1, pair)]
 )
-LOOK_PIXELS = 256  # what the pose network sees
+POSE_PIXELS = 256  # what the pose network sees
 FACE_PIXELS = 192  # what the face network sees
 _DETECTOR_PIXELS = 448  # twice what the person detector sees
 
-_LOOK = """
+_POSE = """
 num_threads: {threads}
 input_stream: "IMAGE:image"
 input_stream: "NORM_RECT:roi"
@@ -84,7 +84,7 @@ class Square(NamedTuple):
 
 
 class Look(NamedTuple):
-    """What the pose network saw.
+    """Answer of the pose network about one square.
 
     Attributes:
         points: Landmarks in pixels of the picture, x and y, shape (K, 2).
@@ -92,7 +92,7 @@ class Look(NamedTuple):
         visibility: Probability that a landmark is in the picture and not hidden, shape (K,).
         presence: Mean probability that landmarks are in the square at all: near 1 for a person, low for a wall.
         mask: Probability of the person in each cell of the square, shape (256, 256).
-        square: Where it looked.
+        square: Of the picture.
     """
 
     points: Array
@@ -103,7 +103,7 @@ class Look(NamedTuple):
     square: Square
 
 
-def look(picture: Picture, square: Square, *, mirrored: bool, num_threads: int) -> Look | None:
+def look_at(picture: Picture, square: Square, *, mirrored: bool, num_threads: int) -> Look | None:
     """Find a person's landmarks in a square.
 
     Args:
@@ -113,21 +113,21 @@ def look(picture: Picture, square: Square, *, mirrored: bool, num_threads: int) 
         num_threads: Of MediaPipe's graph.
 
     Returns:
-        What was seen, None when the network sees nobody.
+        The look, None when the network sees nobody.
     """
     from mediapipe.framework.formats import rect_pb2
 
-    pixels = cut(picture, square, LOOK_PIXELS)
+    pixels = cut(picture, square, POSE_PIXELS)
     if mirrored:
         pixels = np.ascontiguousarray(pixels[:, ::-1])
     whole = rect_pb2.NormalizedRect(x_center=0.5, y_center=0.5, width=1.0, height=1.0, rotation=0.0)
-    seen = _networks(os.getpid(), num_threads).look.process({"image": pixels, "roi": whole})
-    if seen.landmarks is None or seen.world is None or seen.mask is None:
+    answer = _networks(os.getpid(), num_threads).pose.process({"image": pixels, "roi": whole})
+    if answer.landmarks is None or answer.world is None or answer.mask is None:
         return None
-    flat = [[mark.x, mark.y, mark.visibility, mark.presence] for mark in seen.landmarks.landmark]
+    flat = [[mark.x, mark.y, mark.visibility, mark.presence] for mark in answer.landmarks.landmark]
     marks = np.array(flat, dtype=np.float64)
-    world = np.array([[mark.x, mark.y, mark.z] for mark in seen.world.landmark], dtype=np.float64)
-    mask = np.array(seen.mask, dtype=np.float32)
+    world = np.array([[mark.x, mark.y, mark.z] for mark in answer.world.landmark], dtype=np.float64)
+    mask = np.array(answer.mask, dtype=np.float32)
     if mirrored:
         marks, world, mask = marks[MIRRORED], world[MIRRORED] * (-1.0, 1.0, 1.0), np.ascontiguousarray(mask[:, ::-1])
         marks[:, 0] = 1.0 - marks[:, 0]
@@ -136,7 +136,7 @@ def look(picture: Picture, square: Square, *, mirrored: bool, num_threads: int) 
 
 
 def find_person(picture: Picture, square: Square, *, num_threads: int) -> Square | None:
-    """Ask the person detector where the most central person of a square is, as a square for ``look``."""
+    """Ask the person detector where the most central person of a square is, as a square for ``look_at``."""
     pixels = cut(picture, square, _DETECTOR_PIXELS)
     people = _networks(os.getpid(), num_threads).person.process({"image": pixels}).people
     if not people:
@@ -150,7 +150,7 @@ def find_person(picture: Picture, square: Square, *, num_threads: int) -> Square
 
 
 def face_score(picture: Picture, square: Square, *, reach: float, num_threads: int) -> float:
-    """How sure the face network is of a face near the middle of a square, from 0 to 1.
+    """Score the surest face near the middle of a square, from 0 to 1.
 
     Args:
         picture: 8-bit RGB, shape (h, w, 3).
@@ -187,7 +187,9 @@ def cut(picture: Picture, square: Square, pixels: int) -> Picture:
 
 
 class _Networks(NamedTuple):
-    look: Any
+    """MediaPipe's graphs: pose in a square, people in a picture, faces in a picture."""
+
+    pose: Any
     person: Any
     face: Any
 
@@ -205,7 +207,7 @@ def _networks(process: int, num_threads: int) -> _Networks:
 
         networks = _Networks(
             SolutionBase(
-                graph_config=_LOOK.format(threads=num_threads),
+                graph_config=_POSE.format(threads=num_threads),
                 side_inputs={"model_complexity": 1, "enable_segmentation": True},
                 outputs=["landmarks", "world", "mask"],
                 calculator_params={
@@ -232,7 +234,7 @@ def _networks(process: int, num_threads: int) -> _Networks:
         # Graphs start in threads of their own; after a first answer they have said all they have to say.
         black = np.zeros((FACE_PIXELS, FACE_PIXELS, 3), dtype=np.uint8)
         whole = rect_pb2.NormalizedRect(x_center=0.5, y_center=0.5, width=1.0, height=1.0, rotation=0.0)
-        networks.look.process({"image": black, "roi": whole})
+        networks.pose.process({"image": black, "roi": whole})
         networks.person.process({"image": black})
         networks.face.process({"image": black})
     return networks

@@ -1,9 +1,9 @@
-"""Which way a person faces: what several looks say, weighed by how such looks err.
+"""The direction that a person faces: readings of several looks, weighed by how such looks err.
 
 BlazePose gives a body seen from behind a face now and then: of back views it takes a good part for front views, or
 turns them to the side on the way there; of front views next to none. So a look that says "front" is weaker than one
-that says "back", and whether the head shows a face (``head.py``) decides between the two. All of it is put together
-as a likelihood on a circle of azimuths.
+that says "back", and whether the head shows a face (``observe.front_evidence``) decides between the two. All of it is
+put together as a likelihood on a circle of azimuths.
 
 Letters: N people, C readings of an azimuth, A azimuths of the circle, K = 33 landmarks. Azimuths as in
 ``reid_core.mesh.camera``; world landmarks as in ``reid_core.mesh.landmarks``: right, down, away.

@@ -63,14 +63,14 @@ def join(outlines: list[Outline]) -> Outline:
 
 
 def sticking_out(outline: Outline, points: Tensor) -> Tensor:
-    """How far points are outside of the mask, picture heights: (B, S, 2) to (B, S)."""
+    """Measure how far points are outside of the mask, in picture heights: (B, S, 2) to (B, S)."""
     grid = (points - outline.corner[:, None]) / outline.side[:, None, None] * 2.0 - 1.0
     found = grid_sample(outline.outside[:, None], grid[:, None], padding_mode="zeros", align_corners=False)
     return found[:, 0, 0]
 
 
 def uncovered(outline: Outline, points: Tensor) -> Tensor:
-    """Distance from each edge point to the nearest point of the body, 0 where no edge is known: (B, S, 2) to (B, E)."""
+    """Measure how far each edge point is from the body, 0 where no edge is known: points (B, S, 2) to (B, E)."""
     # The nearest point is picked without, its distance computed with gradients: cheaper than a derivative of all.
     with torch.no_grad():
         nearest = torch.cdist(outline.edge, points).argmin(dim=2)  # (B, E)
@@ -79,7 +79,7 @@ def uncovered(outline: Outline, points: Tensor) -> Tensor:
 
 
 def _centers(square: Square) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Middle of every column and row of cells, in pixels of the picture."""
+    """Return the middle of every column and row of cells, in pixels of the picture."""
     steps = ((np.arange(CELLS) + 0.5) / CELLS - 0.5) * square.side
     return square.center_x + steps, square.center_y + steps
 
@@ -87,7 +87,7 @@ def _centers(square: Square) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 def _edge(
     person: NDArray[np.bool_], inside: NDArray[np.bool_], x: NDArray[np.float64], y: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Evenly chosen cells of the person that touch something else inside the picture: (E, 2), (E,)."""
+    """Choose, evenly, cells of the person that touch something else inside the picture: (E, 2), (E,)."""
     inner = ndimage.binary_erosion(person, border_value=1)
     seen = ndimage.binary_erosion(inside, border_value=0)
     rows, columns = np.nonzero(person & ~inner & seen)

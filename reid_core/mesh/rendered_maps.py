@@ -1,6 +1,4 @@
-"""Finding a data set's images again under the names that another program gave them.
-
-Guidance maps that were rendered elsewhere: folders named like the published code's.
+"""Guidance maps that another program rendered, in folders named like those of the published code.
 
 ``render/`` holds the maps of the unturned bodies, ``render_45/`` to ``render_315/`` those of the turned ones, each file
 named like its image, in any picture format.
@@ -10,7 +8,7 @@ Letters: N images, H x W pixels.
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -21,54 +19,9 @@ from PIL import Image
 from reid_core.data.datasets.base import SUFFIXES
 from reid_core.data.images import DAMAGE, decode
 from reid_core.errors import UserError
-from reid_core.mesh.body import Bodies, no_bodies
+from reid_core.mesh.body import no_bodies
 from reid_core.mesh.guidance import ANGLES, BODY_MINIMUM
 from reid_core.mesh.sources import Extracted
-
-
-def match_names(names: Sequence[str], images: Sequence[Path], *, where: str) -> list[int | None]:
-    """Find the name of every image.
-
-    A name matches when it is the image's file name, whatever its suffix. Of several that match, the one that agrees in
-    most of the folders above wins: ``query/a.png`` for ``.../query/a.jpg``.
-
-    Args:
-        names: File names or paths, relative or of another machine.
-        images: Files to be found.
-        where: What holds the names, for the sentence of an error.
-
-    Returns:
-        Index into ``names`` of every image, None where no name matches.
-    """
-    known: dict[str, list[tuple[tuple[str, ...], int]]] = defaultdict(list)
-    for index, name in enumerate(names):
-        path = PurePosixPath(name.replace("\\", "/"))
-        known[path.stem].append((path.parent.parts, index))
-    return [_best(known.get(image.stem, []), image, where) for image in images]
-
-
-def _best(candidates: Sequence[tuple[tuple[str, ...], int]], image: Path, where: str) -> int | None:
-    if len(candidates) <= 1:
-        return candidates[0][1] if candidates else None
-    folders = image.parent.parts
-    scores = [_common_tail(parts, folders) for parts, _ in candidates]
-    best = max(scores)
-    if scores.count(best) > 1:
-        raise UserError(
-            f"{where} should name every image once, but {scores.count(best)} of its names match {image}; "
-            "write the folder of the image before the file name, as the data set has it"
-        )
-    return candidates[scores.index(best)][1]
-
-
-def _common_tail(first: Sequence[str], second: Sequence[str]) -> int:
-    count = 0
-    for one, other in zip(reversed(first), reversed(second), strict=False):
-        if one != other:
-            break
-        count += 1
-    return count
-
 
 MISSING_SHOWN = 3  # names of images without maps that are told
 _NEAR_BACKGROUND = 8  # grey levels; compression leaves a little noise around a body
@@ -100,6 +53,7 @@ def find_maps(folder: Path, images: Sequence[Path]) -> dict[Path, tuple[Path, ..
 
 
 def _match(folder: Path, images: Sequence[Path]) -> list[Path | None]:
+    """Find the map of every image in the folder of one angle."""
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     names = [path.relative_to(folder).as_posix() for path in files]
     found = match_names(names, images, where=str(folder)) if images else []
@@ -131,20 +85,7 @@ class RenderedMapsSource:
                 status.append("unreadable")
                 maps[index] = 0
         bodies = no_bodies(status)
-        confident = bodies.found.float()  # whoever rendered them was
-        return Extracted(
-            Bodies(
-                status=bodies.status,
-                confidence=confident,
-                phenotypes=bodies.phenotypes,
-                angles_deg=bodies.angles_deg,
-                cameras=bodies.cameras,
-                masks=None,
-                mask_iou=bodies.mask_iou,
-                reprojection=bodies.reprojection,
-            ),
-            maps,
-        )
+        return Extracted(replace(bodies, confidence=bodies.found.float()), maps)  # whoever rendered them was sure
 
 
 def read_map(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -170,3 +111,49 @@ def read_map(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
     light = np.asarray(Image.fromarray(shade).resize((width, height), Image.Resampling.BOX)).astype(np.float64)
     mean = light * 255 / np.maximum(covered, 1)
     return np.where(covered >= 128, mean.clip(BODY_MINIMUM, 255), 0).round().astype(np.uint8)
+
+
+def match_names(names: Sequence[str], images: Sequence[Path], *, where: str) -> list[int | None]:
+    """Find a data set's images again under the names that another program gave them.
+
+    A name matches when it is the image's file name, whatever its suffix. Of several that match, the one that agrees in
+    most of the folders above wins: ``query/a.png`` for ``.../query/a.jpg``.
+
+    Args:
+        names: File names or paths, relative or of another machine.
+        images: Files to be found.
+        where: Holder of the names, for the sentence of an error.
+
+    Returns:
+        Index into ``names`` of every image, None where no name matches.
+    """
+    known: dict[str, list[tuple[tuple[str, ...], int]]] = defaultdict(list)
+    for index, name in enumerate(names):
+        path = PurePosixPath(name.replace("\\", "/"))
+        known[path.stem].append((path.parent.parts, index))
+    return [_best(known.get(image.stem, []), image, where) for image in images]
+
+
+def _best(candidates: Sequence[tuple[tuple[str, ...], int]], image: Path, where: str) -> int | None:
+    """Return the index of the candidate (folders, index) that agrees in most of the image's folders."""
+    if len(candidates) <= 1:
+        return candidates[0][1] if candidates else None
+    folders = image.parent.parts
+    scores = [_common_tail(parts, folders) for parts, _ in candidates]
+    best = max(scores)
+    if scores.count(best) > 1:
+        raise UserError(
+            f"{where} should name every image once, but {scores.count(best)} of its names match {image}; "
+            "write the folder of the image before the file name, as the data set has it"
+        )
+    return candidates[scores.index(best)][1]
+
+
+def _common_tail(first: Sequence[str], second: Sequence[str]) -> int:
+    """Count the folders that two paths share at their ends."""
+    count = 0
+    for one, other in zip(reversed(first), reversed(second), strict=False):
+        if one != other:
+            break
+        count += 1
+    return count

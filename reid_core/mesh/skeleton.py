@@ -45,10 +45,11 @@ class Landmark(NamedTuple):
 
 
 def _pair(
-    index: int, bone: str, part: tuple[int, int], offset: tuple[float, float, float]
+    number: int, bone: str, part: tuple[int, int], offset: tuple[float, float, float]
 ) -> tuple[Landmark, Landmark]:
-    left = Landmark(index, f"{bone}.L", part[0], offset)
-    return left, Landmark(index + 1, f"{bone}.R", part[1], (-offset[0], *offset[1:]))
+    """Return the left landmark and its mirror image on the right, whose number is one more."""
+    left = Landmark(number, f"{bone}.L", part[0], offset)
+    return left, Landmark(number + 1, f"{bone}.R", part[1], (-offset[0], *offset[1:]))
 
 
 # Offsets: from the bones' beginnings to Anny's COCO key points on its neutral body (its regressor needs the full mesh).
@@ -76,12 +77,10 @@ class Posed(NamedTuple):
     Attributes:
         landmarks: In the order of ``LANDMARKS``, shape (B, K, 3).
         surface: Shape (B, S, 3).
-        turns: How each part is turned against the trunk, trunk first, shape (B, P, 3, 3).
     """
 
     landmarks: Tensor
     surface: Tensor
-    turns: Tensor
 
 
 @dataclass(frozen=True)
@@ -115,17 +114,17 @@ class Skeleton:
         landmarks = (whole[:, part] @ marks[..., None]).squeeze(-1) + shift[:, part]
         moments = torch.einsum("bw,wspx->bspx", share, self.moments)
         surface = torch.einsum("bpyx,bspx->bsy", whole, moments) + torch.einsum("sp,bpx->bsx", self.weights, shift)
-        return Posed(landmarks, surface, whole)
+        return Posed(landmarks, surface)
 
 
 def _shares(build: Tensor) -> Tensor:
-    """Weights of ``BUILDS`` that interpolate between neighbours: (B,) to (B, W)."""
+    """Return weights of ``BUILDS`` that interpolate between neighbours: (B,) to (B, W)."""
     known = build.new_tensor(BUILDS)
     return (1.0 - (build[:, None] - known).abs() / (known[1] - known[0])).clamp(min=0.0)
 
 
 def _chain(turns: Tensor, joints: Tensor) -> tuple[Tensor, Tensor]:
-    """Turn and shift of every part, trunk first: a point x of part p goes to turn[p] x + shift[p]."""
+    """Return turn and shift of every part, trunk first: a point x of part p goes to turn[p] x + shift[p]."""
     whole = {-1: torch.eye(3, dtype=turns.dtype, device=turns.device).expand(len(turns), 3, 3)}
     shift = {-1: torch.zeros_like(joints[:, 0])}
     for bone in ORDER:
@@ -139,7 +138,7 @@ def _chain(turns: Tensor, joints: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def phenotypes(build: Tensor) -> Tensor:
-    """What ``Body.vertices`` wants for people of these builds: (B,) to (B, 6)."""
+    """Return the phenotypes of people of these builds, for ``Body.vertices``: (B,) to (B, 6)."""
     values = build.new_tensor(PHENOTYPE).repeat(len(build), 1)
     values[:, WEIGHT] = build
     return values

@@ -1,10 +1,6 @@
-"""SMPL poses as other programs write them: HMR, SPIN, PyMAF, 4DHumans.
+"""Bodies that another program estimated as SMPL (HMR, SPIN, PyMAF, 4DHumans), drawn with the user's SMPL file.
 
-Letters: M rows of the table, N images.
-
-Bodies that another program estimated as SMPL, drawn with the user's SMPL file.
-
-Letters: N images, V vertices, H x W pixels.
+Letters: M rows of the program's table, N images, V vertices, H x W pixels.
 """
 
 import zipfile
@@ -27,10 +23,9 @@ from reid_core.mesh.body import no_bodies
 from reid_core.mesh.camera import Cameras, view
 from reid_core.mesh.guidance import ANGLES, guidance_maps
 from reid_core.mesh.rendered_maps import match_names
-from reid_core.mesh.smpl_model import load_smpl
+from reid_core.mesh.smpl_model import NUM_JOINTS, load_smpl
 from reid_core.mesh.sources import Extracted
 
-NUM_JOINTS = 24
 # Names that the programs use, after "pred_", "smpl_" and folders of a name are taken off.
 _NAMES = ("imgname", "imgnames", "img_name", "image_name", "image_path", "img_path", "image", "filename", "file_name")
 _POSES = ("pose", "poses", "rotmat", "full_pose")
@@ -40,6 +35,7 @@ _SHAPES = ("betas", "shape", "shapes")
 _CAMERAS = ("cam", "cams", "camera", "cameras", "weak_cam")
 _CONFIDENCES = ("confidence", "score", "scores", "conf")
 _THETA = 3 + 3 * NUM_JOINTS + 10  # HMR: camera, pose and shape in one row
+_BODIES_A_CALL = 4  # eight views of 13,776 faces each
 
 
 @dataclass(frozen=True)
@@ -91,112 +87,6 @@ class SmplTable:
         )
 
 
-def read_smpl_table(path: Path) -> SmplTable:
-    """Read a table.
-
-    Args:
-        path: ``.npz``, or ``.parquet`` with a list in every cell. Rotations may be axis-angle or matrices, in one array
-            or as root and body.
-
-    Returns:
-        The table.
-    """
-    columns = {_plain(name): values for name, values in _columns(path).items()}
-    if (theta := columns.get("theta")) is not None and theta.reshape(len(theta), -1).shape[1] == _THETA:
-        flat = theta.reshape(len(theta), -1)
-        columns |= {"cam": flat[:, :3], "pose": flat[:, 3 : 3 + 3 * NUM_JOINTS], "betas": flat[:, 3 + 3 * NUM_JOINTS :]}
-    names = _pick(columns, (*_NAMES, "path", "name"))
-    root, body = _pick(columns, _ROOTS), _pick(columns, _BODIES)
-    pose = _pick(columns, _POSES)
-    betas, cameras = _pick(columns, _SHAPES), _pick(columns, _CAMERAS)
-    absent = [
-        what
-        for what, values in {
-            "image names (imgname)": names,
-            "rotations (pose, or global_orient and body_pose)": pose if root is None or body is None else root,
-            "shape (betas)": betas,
-            "camera (pred_cam)": cameras,
-        }.items()
-        if values is None
-    ]
-    if absent:
-        raise UserError(
-            f"{path} should hold SMPL bodies, but has no {', no '.join(absent)}, only {', '.join(sorted(columns))}; "
-            "write these arrays under the names in brackets"
-        )
-    assert names is not None and betas is not None and cameras is not None  # noqa: PT018 - for the type checker
-    if root is not None and body is not None:
-        rotations = torch.cat([_rotations(root, 1, path), _rotations(body, NUM_JOINTS - 1, path)], dim=1)
-    else:
-        assert pose is not None
-        rotations = _rotations(pose, NUM_JOINTS, path)
-    confidence = _pick(columns, _CONFIDENCES)
-    parts = {"rotations": rotations, "shape": _floats(betas), "camera": _floats(cameras)}
-    lengths = {"image names": len(names), **{name: len(values) for name, values in parts.items()}}
-    if len(set(lengths.values())) > 1 or parts["camera"].shape[1] != 3:
-        raise UserError(
-            f"{path} should hold one row an image and three numbers a camera, but has {lengths} rows and "
-            f"{parts['camera'].shape[1]} numbers a camera; write one row an image"
-        )
-    return SmplTable(
-        tuple(str(name) for name in names.tolist()),
-        rotations,
-        parts["shape"],
-        parts["camera"],
-        torch.ones(len(names)) if confidence is None else _floats(confidence)[:, 0].clamp(0, 1),
-        str(path),
-    )
-
-
-def _columns(path: Path) -> Mapping[str, NDArray[Any]]:
-    try:
-        if path.suffix == ".parquet":
-            table = pq.read_table(path)
-            return {name: np.array(table[name].to_pylist()) for name in table.column_names}
-        if not zipfile.is_zipfile(path):
-            raise ValueError("it is no archive of arrays")
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, pa.ArrowException) as error:
-        reason = str(error).split("\n")[0][:200]
-        raise UserError(
-            f"{path} should be a .npz or .parquet file of plain arrays, but cannot be read ({reason}); write names "
-            "with .astype(str), and everything else as numbers"
-        ) from error
-
-
-def _plain(name: str) -> str:
-    return name.lower().replace("/", ".").split(".")[-1].removeprefix("pred_").removeprefix("smpl_")
-
-
-def _pick(columns: Mapping[str, NDArray[Any]], names: Sequence[str]) -> NDArray[Any] | None:
-    return next((columns[name] for name in names if name in columns), None)
-
-
-def _floats(values: NDArray[Any]) -> Tensor:
-    return torch.from_numpy(values.reshape(len(values), -1).astype(np.float32))
-
-
-def _rotations(values: NDArray[Any], joints: int, path: Path) -> Tensor:
-    """Return matrices, shape (M, joints, 3, 3), of axis-angle vectors or matrices in any arrangement."""
-    flat = _floats(values)
-    if flat.shape[1] == 9 * joints:
-        return flat.reshape(-1, joints, 3, 3)
-    if flat.shape[1] != 3 * joints:
-        raise UserError(
-            f"{path} should hold {joints} rotations a row, as 3 numbers (axis-angle) or 9 (matrix) each, but has "
-            f"{flat.shape[1]} numbers; SMPL has 24 joints with the root, other body models are not read"
-        )
-    x, y, z = flat.reshape(-1, joints, 3).unbind(-1)
-    zero = torch.zeros_like(x)
-    cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=-1).reshape(-1, joints, 3, 3)
-    matrices: Tensor = torch.linalg.matrix_exp(cross)
-    return matrices
-
-
-_BODIES_A_CALL = 4  # eight views of 13,776 faces each
-
-
 @dataclass(frozen=True)
 class SmplSource:
     """Knows the bodies of images from a table.
@@ -240,6 +130,15 @@ class SmplSource:
         return Extracted(replace(bodies, confidence=confidence, cameras=Cameras(*fields)), maps)
 
 
+def _size(path: Path) -> tuple[int, int] | None:
+    """Return width and height of a picture, None when it is none."""
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            return image.size
+    except DAMAGE:
+        return None
+
+
 def upright(vertices: Tensor, pelvis: Tensor, root: Tensor, weak: Tensor, pixels: Tensor) -> tuple[Tensor, Cameras]:
     """Take bodies out of the axes of their cameras.
 
@@ -275,10 +174,109 @@ def upright(vertices: Tensor, pelvis: Tensor, root: Tensor, weak: Tensor, pixels
     return torch.stack([right, away, up], dim=-1), cameras
 
 
-def _size(path: Path) -> tuple[int, int] | None:
-    """Width and height of a picture, None when it is none."""
+def read_smpl_table(path: Path) -> SmplTable:
+    """Read a table.
+
+    Args:
+        path: ``.npz``, or ``.parquet`` with a list in every cell. Rotations may be axis-angle or matrices, in one array
+            or as root and body.
+
+    Returns:
+        The table.
+    """
+    columns = {_plain(name): values for name, values in _columns(path).items()}
+    # HMR writes one row of camera, pose and shape.
+    if (theta := columns.get("theta")) is not None and theta.reshape(len(theta), -1).shape[1] == _THETA:
+        flat = theta.reshape(len(theta), -1)
+        columns |= {"cam": flat[:, :3], "pose": flat[:, 3 : 3 + 3 * NUM_JOINTS], "betas": flat[:, 3 + 3 * NUM_JOINTS :]}
+    names = _pick(columns, (*_NAMES, "path", "name"))
+    root, body = _pick(columns, _ROOTS), _pick(columns, _BODIES)
+    pose = _pick(columns, _POSES)
+    betas, cameras = _pick(columns, _SHAPES), _pick(columns, _CAMERAS)
+    absent = [
+        what
+        for what, values in {
+            "image names (imgname)": names,
+            "rotations (pose, or global_orient and body_pose)": pose if root is None or body is None else root,
+            "shape (betas)": betas,
+            "camera (pred_cam)": cameras,
+        }.items()
+        if values is None
+    ]
+    if absent:
+        raise UserError(
+            f"{path} should hold SMPL bodies, but has no {', no '.join(absent)}, only {', '.join(sorted(columns))}; "
+            "write these arrays under the names in brackets"
+        )
+    assert names is not None and betas is not None and cameras is not None  # noqa: PT018 - for the type checker
+    if root is not None and body is not None:
+        rotations = torch.cat([_rotations(root, 1, path), _rotations(body, NUM_JOINTS - 1, path)], dim=1)
+    else:
+        assert pose is not None
+        rotations = _rotations(pose, NUM_JOINTS, path)
+    confidence = _pick(columns, _CONFIDENCES)
+    shape, camera = _floats(betas), _floats(cameras)
+    lengths = {"image names": len(names), "rotations": len(rotations), "shape": len(shape), "camera": len(camera)}
+    if len(set(lengths.values())) > 1 or camera.shape[1] != 3:
+        raise UserError(
+            f"{path} should hold one row an image and three numbers a camera, but has {lengths} rows and "
+            f"{camera.shape[1]} numbers a camera; write one row an image"
+        )
+    return SmplTable(
+        tuple(str(name) for name in names.tolist()),
+        rotations,
+        shape,
+        camera,
+        torch.ones(len(names)) if confidence is None else _floats(confidence)[:, 0].clamp(0, 1),
+        str(path),
+    )
+
+
+def _columns(path: Path) -> Mapping[str, NDArray[Any]]:
+    """Read the arrays of a file by their names; a UserError when it is no file of plain arrays."""
     try:
-        with Image.open(path, formats=FORMATS) as image:
-            return image.size
-    except DAMAGE:
-        return None
+        if path.suffix == ".parquet":
+            table = pq.read_table(path)
+            return {name: np.array(table[name].to_pylist()) for name in table.column_names}
+        if not zipfile.is_zipfile(path):
+            raise ValueError("it is no archive of arrays")
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError, pa.ArrowException) as error:
+        reason = str(error).split("\n")[0][:200]
+        raise UserError(
+            f"{path} should be a .npz or .parquet file of plain arrays, but cannot be read ({reason}); write names "
+            "with .astype(str), and everything else as numbers"
+        ) from error
+
+
+def _plain(name: str) -> str:
+    """Strip folders and prefixes that the programs put before the names of their arrays."""
+    return name.lower().replace("/", ".").split(".")[-1].removeprefix("pred_").removeprefix("smpl_")
+
+
+def _pick(columns: Mapping[str, NDArray[Any]], names: Sequence[str]) -> NDArray[Any] | None:
+    """Return the first of the named columns that is there."""
+    return next((columns[name] for name in names if name in columns), None)
+
+
+def _floats(values: NDArray[Any]) -> Tensor:
+    """Flatten the rows of an array: (M, ...) to (M, numbers of a row)."""
+    return torch.from_numpy(values.reshape(len(values), -1).astype(np.float32))
+
+
+def _rotations(values: NDArray[Any], joints: int, path: Path) -> Tensor:
+    """Return matrices, shape (M, joints, 3, 3), of axis-angle vectors or matrices in any arrangement."""
+    flat = _floats(values)
+    if flat.shape[1] == 9 * joints:
+        return flat.reshape(-1, joints, 3, 3)
+    if flat.shape[1] != 3 * joints:
+        raise UserError(
+            f"{path} should hold {joints} rotations a row, as 3 numbers (axis-angle) or 9 (matrix) each, but has "
+            f"{flat.shape[1]} numbers; SMPL has 24 joints with the root, other body models are not read"
+        )
+    x, y, z = flat.reshape(-1, joints, 3).unbind(-1)
+    zero = torch.zeros_like(x)
+    cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=-1).reshape(-1, joints, 3, 3)
+    matrices: Tensor = torch.linalg.matrix_exp(cross)
+    return matrices

@@ -13,7 +13,7 @@ from reid_core.data.synthetic.photograph import Photograph, photograph_person
 from reid_core.data.synthetic.settings import SyntheticSettings
 from reid_core.mesh.body import euler_matrices
 from reid_core.mesh.camera import Cameras, view
-from reid_core.mesh.fit import Seen
+from reid_core.mesh.fit import Evidence
 from reid_core.mesh.landmarks import Picture
 from reid_core.mesh.outline import CELLS, EDGE_POINTS, Outline
 from reid_core.mesh.skeleton import LANDMARKS, load_skeleton
@@ -47,7 +47,7 @@ def walking(count: int, seed: int) -> Tensor:
     return angles
 
 
-def seen_exactly(angles_deg: Tensor, azimuth_deg: Tensor, *, elevation_deg: float = 8.0) -> Seen:
+def seen_exactly(angles_deg: Tensor, azimuth_deg: Tensor, *, elevation_deg: float = 8.0) -> Evidence:
     """What a perfect pose network would see of bodies that fill their pictures; no outline is known."""
     count = len(angles_deg)
     skeleton = load_skeleton(torch.device("cpu"))
@@ -58,7 +58,7 @@ def seen_exactly(angles_deg: Tensor, azimuth_deg: Tensor, *, elevation_deg: floa
     world = shown * torch.tensor([1.0, -1.0, 1.0])
     tall = points[..., 1].amax(dim=1) - points[..., 1].amin(dim=1)
     trust = torch.ones(count, len(LANDMARKS))
-    return Seen(points, trust, world, azimuth_deg, tall, no_outline(count))
+    return Evidence(points, trust, world, azimuth_deg, tall, no_outline(count))
 
 
 def no_outline(count: int) -> Outline:
@@ -71,11 +71,16 @@ def no_outline(count: int) -> Outline:
     )
 
 
-def rows(seen: Seen, index: slice) -> Seen:
+def rows(evidence: Evidence, index: slice) -> Evidence:
     """Some people of several."""
-    outline = Outline(*(field[index] for field in seen.outline))
-    return Seen(
-        seen.points[index], seen.trust[index], seen.world[index], seen.azimuth_deg[index], seen.tall[index], outline
+    outline = Outline(*(field[index] for field in evidence.outline))
+    return Evidence(
+        evidence.points[index],
+        evidence.trust[index],
+        evidence.world[index],
+        evidence.azimuth_deg[index],
+        evidence.tall[index],
+        outline,
     )
 
 

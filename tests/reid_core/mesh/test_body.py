@@ -1,8 +1,12 @@
+import multiprocessing
+import time
+from pathlib import Path
+
 import pytest
 import torch
 
 from reid_core.errors import UserError
-from reid_core.mesh.body import POSED_BONES, euler_matrices, load_body
+from reid_core.mesh.body import POSED_BONES, STATUSES, build_once, default_folder, euler_matrices, load_body, no_bodies
 
 TOPOLOGY = "notoes_collapse3pc"
 
@@ -72,3 +76,73 @@ def test_reference_unposed_is_the_body_itself() -> None:
     torch.testing.assert_close(reference.weights.sum(dim=1), torch.ones(len(reference.weights)))
     assert reference.joints.shape == (2, len(POSED_BONES), 3)
     assert float(reference.marks[0, 0, 2]) > float(reference.joints[0, POSED_BONES.index("neck01"), 2])
+
+
+def test_rows_without_a_body_say_why() -> None:
+    bodies = no_bodies(["no_person", "unreadable"])
+    assert bodies.status == ("no_person", "unreadable")
+    assert len(bodies) == 2
+    assert bodies.found.tolist() == [False, False]
+    assert bodies.angles_deg.shape == (2, 10, 3)
+    assert not bodies.cameras.scale_x.any()
+    assert bool(torch.isnan(bodies.mask_iou).all())
+
+
+def test_only_ok_is_found() -> None:
+    assert no_bodies(STATUSES).found.tolist() == [True, False, False, False, False, False]
+
+
+def test_a_status_that_nobody_knows_is_a_mistake() -> None:
+    with pytest.raises(AssertionError, match="lost"):
+        no_bodies(["lost"])
+
+
+def _slow_build(folder: Path) -> str:
+    """Write in place, as Anny does, and fail when somebody else's half-written file is there."""
+    path = folder / "data"
+    if path.exists():
+        text = path.read_text()
+        assert text == "whole", text
+        return text
+    with path.open("w") as file:
+        file.write("wh")
+        file.flush()
+        time.sleep(0.3)
+        file.write("ole")
+    with (folder / "count").open("a") as file:
+        file.write("x")
+    return "whole"
+
+
+def _worker(folder: Path) -> str:
+    return build_once(folder, "body", lambda: _slow_build(folder))
+
+
+def test_workers_that_start_together_build_once(tmp_path: Path) -> None:
+    folder = tmp_path / "cache"
+    with multiprocessing.get_context("spawn").Pool(3) as pool:
+        assert pool.map(_worker, [folder] * 3, chunksize=1) == ["whole"] * 3
+    assert (folder / "count").read_text() == "x"
+
+
+def test_what_a_killed_build_left_is_thrown_away(tmp_path: Path) -> None:
+    folder = tmp_path / "cache"
+
+    def killed() -> str:
+        (folder / "data").write_text("wh")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build_once(folder, "body", killed)
+    assert build_once(folder, "body", lambda: _slow_build(folder)) == "whole"
+
+
+def test_the_cache_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert default_folder("1.2") == tmp_path / "genvar" / "anny-1.2"
+
+
+def test_a_folder_that_cannot_be_made_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UserError, match="XDG_CACHE_HOME"):
+        build_once(tmp_path / "file" / "cache", "body", str)

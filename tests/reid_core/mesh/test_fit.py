@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from reid_core.mesh.body import euler_matrices
+from reid_core.mesh.body import POSED_BONES, euler_matrices
 from reid_core.mesh.camera import Cameras
-from reid_core.mesh.fit import Fit, fit_bodies, in_picture
+from reid_core.mesh.fit import Fit, directions, euler_angles, fit_bodies, in_picture, smallest_turn, start_angles
 from reid_core.mesh.landmarks import MIRRORED
 from reid_core.mesh.outline import CELLS, EDGE_POINTS, Outline
 from reid_core.mesh.skeleton import LANDMARK_NUMBERS, load_skeleton
@@ -119,3 +119,42 @@ def test_cameras_in_a_picture_of_another_shape_by_hand() -> None:
     assert float(portrait.scale_x) == pytest.approx(0.8)
     assert float(portrait.center_x) == pytest.approx(0.5)
     assert float(portrait.scale_y) == pytest.approx(0.5)
+
+
+def test_smallest_turn_by_hand() -> None:
+    x, y = torch.tensor([[1.0, 0.0, 0.0]]), torch.tensor([[0.0, 1.0, 0.0]])
+    quarter = torch.tensor([[[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]])
+    torch.testing.assert_close(smallest_turn(x, y), quarter)
+
+
+def test_smallest_turn_takes_the_start_to_the_end(generator: torch.Generator) -> None:
+    start, end = (torch.nn.functional.normalize(torch.randn(20, 3, generator=generator), dim=-1) for _ in range(2))
+    turn = smallest_turn(start, end)
+    torch.testing.assert_close((turn @ start[..., None]).squeeze(-1), end, atol=1e-5, rtol=0)
+    torch.testing.assert_close(turn @ turn.transpose(1, 2), torch.eye(3).expand(20, 3, 3), atol=1e-5, rtol=0)
+
+
+def test_opposite_directions_stay_finite() -> None:
+    x = torch.tensor([[1.0, 0.0, 0.0]])
+    assert torch.isfinite(smallest_turn(x, -x)).all()
+
+
+def test_euler_angles_invert_euler_matrices(generator: torch.Generator) -> None:
+    angles = (torch.rand(30, 3, generator=generator) - 0.5) * 160
+    torch.testing.assert_close(euler_angles(euler_matrices(angles)), angles, atol=1e-2, rtol=0)
+
+
+def test_start_reaches_the_directions_of_a_walk() -> None:
+    angles = walking(8, seed=3)
+    wanted = directions(SKELETON.pose(euler_matrices(angles), torch.full((8,), 0.5)).landmarks)
+    start = start_angles(SKELETON, wanted)
+    reached = directions(SKELETON.pose(euler_matrices(start), torch.full((8,), 0.5)).landmarks)
+    posed = range(len(POSED_BONES))
+    apart = torch.rad2deg(torch.arccos((reached * wanted).sum(dim=-1).clamp(-1, 1)))[:, posed]
+    assert float(apart.max()) < 5.0  # the shoulder is not quite the joint the arm turns about
+
+
+def test_directions_have_unit_length() -> None:
+    limbs = directions(SKELETON.landmarks)
+    assert limbs.shape == (len(SKELETON.landmarks), 14, 3)
+    torch.testing.assert_close(limbs.norm(dim=-1), torch.ones(limbs.shape[:2]))

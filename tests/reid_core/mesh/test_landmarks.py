@@ -5,15 +5,15 @@ import numpy as np
 import pytest
 
 from reid_core.mesh.landmarks import (
-    LOOK_PIXELS,
     MIRRORED,
     NUM_LANDMARKS,
+    POSE_PIXELS,
     Picture,
     Square,
     cut,
     face_score,
     find_person,
-    look,
+    look_at,
 )
 from tests.reid_core.mesh.people import person
 
@@ -23,22 +23,22 @@ WHOLE = Square(WIDTH / 2, HEIGHT / 2, 1.15 * HEIGHT)
 
 
 def test_landmarks_lie_on_the_person() -> None:
-    seen = look(PICTURE, WHOLE, mirrored=False, num_threads=1)
+    seen = look_at(PICTURE, WHOLE, mirrored=False, num_threads=1)
     assert seen is not None
     assert seen.points.shape == (NUM_LANDMARKS, 2)
     assert seen.presence > 0.8
     nose, hips, ankles = seen.points[0], seen.points[23:25].mean(axis=0), seen.points[27:29].mean(axis=0)
     # Rendered people fill 90 to 99 % of their pictures.
     assert nose[1] < 0.2 * HEIGHT < hips[1] < 0.65 * HEIGHT < 0.8 * HEIGHT < ankles[1] < HEIGHT
-    assert seen.mask.shape == (LOOK_PIXELS, LOOK_PIXELS)
+    assert seen.mask.shape == (POSE_PIXELS, POSE_PIXELS)
     assert 0.05 < (seen.mask > 0.5).mean() < 0.5
     assert np.abs(seen.world[23:25].mean(axis=0)).max() < 0.05  # metres from the middle of the hips
 
 
 def test_a_mirrored_look_at_the_mirrored_picture_is_the_mirrored_look() -> None:
     flipped: Picture = np.ascontiguousarray(PICTURE[:, ::-1])
-    one = look(PICTURE, WHOLE, mirrored=False, num_threads=1)
-    other = look(flipped, WHOLE, mirrored=True, num_threads=1)
+    one = look_at(PICTURE, WHOLE, mirrored=False, num_threads=1)
+    other = look_at(flipped, WHOLE, mirrored=True, num_threads=1)
     assert one is not None
     assert other is not None
     np.testing.assert_allclose(other.points[MIRRORED][:, 0], WIDTH - one.points[:, 0], atol=0.05)
@@ -48,7 +48,7 @@ def test_a_mirrored_look_at_the_mirrored_picture_is_the_mirrored_look() -> None:
 
 
 def test_the_same_picture_gives_the_same_bytes() -> None:
-    first, second = (look(PICTURE, WHOLE, mirrored=False, num_threads=1) for _ in range(2))
+    first, second = (look_at(PICTURE, WHOLE, mirrored=False, num_threads=1) for _ in range(2))
     assert first is not None
     assert second is not None
     assert first.points.tobytes() == second.points.tobytes()
@@ -57,7 +57,7 @@ def test_the_same_picture_gives_the_same_bytes() -> None:
 
 def test_nobody_is_seen_in_a_gray_wall() -> None:
     gray = np.full((120, 60, 3), 128, dtype=np.uint8)
-    assert look(gray, Square(30, 60, 140), mirrored=False, num_threads=1) is None
+    assert look_at(gray, Square(30, 60, 140), mirrored=False, num_threads=1) is None
     assert find_person(gray, Square(30, 60, 120), num_threads=1) is None
     assert face_score(gray, Square(30, 20, 120), reach=0.1, num_threads=1) < 0.3
 
@@ -96,10 +96,10 @@ def test_nothing_is_written_to_standard_error_and_few_threads_run() -> None:
     # In a process of its own: the notes come when graphs start, and threads of other tests would be counted.
     code = (
         "import numpy as np, os\n"
-        "from reid_core.mesh.landmarks import Square, look\n"
+        "from reid_core.mesh.landmarks import Square, look_at\n"
         "before = len(os.listdir('/proc/self/task')) if os.path.isdir('/proc/self/task') else 0\n"
         "for _ in range(2):\n"
-        "    look(np.zeros((64, 32, 3), np.uint8), Square(16, 32, 70), mirrored=False, num_threads=1)\n"
+        "    look_at(np.zeros((64, 32, 3), np.uint8), Square(16, 32, 70), mirrored=False, num_threads=1)\n"
         "after = len(os.listdir('/proc/self/task')) if os.path.isdir('/proc/self/task') else 0\n"
         "print(after - before)\n"
     )

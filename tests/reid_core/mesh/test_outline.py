@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 import torch
 
-from reid_core.mesh.landmarks import LOOK_PIXELS, NUM_LANDMARKS, Look, Square
+from reid_core.mesh.landmarks import NUM_LANDMARKS, POSE_PIXELS, Look, Square
 from reid_core.mesh.outline import EDGE_POINTS, join, outline_of, sticking_out, uncovered
 
 
 def block(*, side: float = 100.0) -> Look:
     """A look over a picture of 100 x 100 whose person is the middle half of the columns and rows."""
-    mask = np.zeros((LOOK_PIXELS, LOOK_PIXELS), dtype=np.float32)
-    quarter = LOOK_PIXELS // 4
+    mask = np.zeros((POSE_PIXELS, POSE_PIXELS), dtype=np.float32)
+    quarter = POSE_PIXELS // 4
     mask[quarter:-quarter, quarter:-quarter] = 1.0
     points, world = np.zeros((NUM_LANDMARKS, 2)), np.zeros((NUM_LANDMARKS, 3))
     return Look(points, world, np.ones(NUM_LANDMARKS), 1.0, mask, Square(50.0, 50.0, side))

@@ -7,7 +7,7 @@ from PIL import Image
 
 from reid_core.errors import UserError
 from reid_core.mesh.guidance import ANGLES, BODY_MINIMUM
-from reid_core.mesh.rendered_maps import RenderedMapsSource, find_maps, read_map
+from reid_core.mesh.rendered_maps import RenderedMapsSource, find_maps, match_names, read_map
 
 
 def save(path: Path, pixels: np.ndarray) -> Path:
@@ -85,3 +85,23 @@ def test_a_dark_body_is_no_background_and_edges_are_no_darker(tmp_path: Path) ->
     small = read_map(save(tmp_path / "b.png", large), (15, 7))
     assert set(np.unique(small)) == {0, 200}
     assert torch.from_numpy(small > 0).float().mean() == pytest.approx(12 * 4 / (16 * 8), abs=0.08)
+
+
+ROOT = Path("/data/set")
+
+
+def test_suffixes_and_folders_do_not_matter() -> None:
+    names = ["b.png", "elsewhere/a.jpg", "C:\\other\\c.bmp"]
+    images = [ROOT / "train/a.jpg", ROOT / "train/b.jpg", ROOT / "train/c.jpg", ROOT / "train/d.jpg"]
+    assert match_names(names, images, where="table") == [1, 0, 2, None]
+
+
+def test_of_equal_names_the_folders_decide() -> None:
+    names = ["query/a.png", "gallery/a.png", "x/query/a.png"]
+    images = [ROOT / "gallery/a.jpg", Path("/data/x/query/a.jpg")]
+    assert match_names(names, images, where="table") == [1, 2]
+
+
+def test_names_that_match_twice_are_refused() -> None:
+    with pytest.raises(UserError, match=r"2 of its names match /data/set/a.jpg"):
+        match_names(["one/a.png", "two/a.png"], [ROOT / "a.jpg"], where="table")
