@@ -143,12 +143,8 @@ def load_images(paths: Sequence[Path], size: tuple[int, int], *, num_threads: in
             ) from error
         images[index] = np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
 
-    if num_threads > 1:
-        with ThreadPoolExecutor(num_threads) as pool:
-            list(pool.map(load, range(len(paths))))
-    else:
-        for index in range(len(paths)):
-            load(index)
+    with ThreadPoolExecutor(num_threads) as pool:
+        list(pool.map(load, range(len(paths))))
     return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
 
 
@@ -182,18 +178,14 @@ def write_decoded(
         UserError: A picture cannot be read.
     """
     height, width = size
-    descriptor = os.open(file, os.O_CREAT | os.O_RDWR, 0o666)
-    try:
+    file.touch()
+    with file.open("r+b") as stream:
         for first in range(indices.start, indices.stop, _BLOCK):
             block = paths[first : min(first + _BLOCK, indices.stop)]
-            content = memoryview(load_images(block, size, num_threads=num_threads).numpy().tobytes())
-            offset = first * 3 * height * width
-            while content:
-                written = os.pwrite(descriptor, content, offset)
-                content, offset = content[written:], offset + written
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+            stream.seek(first * 3 * height * width)
+            stream.write(load_images(block, size, num_threads=num_threads).numpy().tobytes())
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def is_whole(file: Path, count: int, size: tuple[int, int]) -> bool:

@@ -17,17 +17,15 @@ _STEPS = 256  # of the table that replaces a search among the true matches; fits
 
 
 class Gallery(NamedTuple):
-    """Labels of the gallery, and its images grouped by person.
+    """Cameras of the gallery's images, and the images grouped by person.
 
     Attributes:
-        people: Person of each image, (G,) int32.
         cameras: Camera of each image, (G,) int32.
         start: Images of person p are ``members[start[p]:start[p + 1]]``, (P + 1,) int64.
         members: Images by person, (G,) int64.
         num_cameras: C.
     """
 
-    people: np.ndarray
     cameras: np.ndarray
     start: np.ndarray
     members: np.ndarray
@@ -57,7 +55,7 @@ def group_gallery(people: np.ndarray, cameras: np.ndarray, *, num_people: int, n
     start = np.zeros(num_people + 1, dtype=np.int64)
     np.cumsum(np.bincount(people, minlength=num_people), out=start[1:])
     members = np.argsort(people, kind="stable").astype(np.int64)
-    return Gallery(people.astype(np.int32), cameras.astype(np.int32), start, members, num_cameras)
+    return Gallery(cameras.astype(np.int32), start, members, num_cameras)
 
 
 def score_block(
@@ -76,7 +74,7 @@ def score_block(
         Scores; they do not depend on the number of threads.
     """
     size = len(similarity)
-    assert similarity.shape == (size, len(gallery.people)), (similarity.shape, len(gallery.people))
+    assert similarity.shape == (size, len(gallery.cameras)), (similarity.shape, len(gallery.cameras))
     scores = Scores(
         np.full((size, 1 + gallery.num_cameras), np.nan),
         np.full((size, 1 + gallery.num_cameras), np.nan),
@@ -169,7 +167,7 @@ def _score_matches(before, is_counted, size):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _score_rows(  # type: ignore[no-untyped-def]
-    similarity, people, cameras, gallery_people, gallery_cameras, group_start, members, num_cameras,
+    similarity, people, cameras, gallery_cameras, group_start, members, num_cameras,
     precision, first, last, num_matches,
 ):  # fmt: skip
     widest = 1
