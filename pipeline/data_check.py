@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from reid_core.data.datasets.base import Counts, Dataset, DatasetSpec, SplitCount, count, count_splits, verify_counts
-from reid_core.data.datasets.find import SYNTHETIC, candidates, canonical_name, locate_dataset, spec_of
+from reid_core.data.datasets.find import SYNTHETIC, candidates, canonical_name, find_dataset, spec_of
 from reid_core.data.images import refuse_many_unreadable
 from reid_core.errors import UserError
 from stages.data import find_problems
@@ -32,7 +32,7 @@ def check_data_set(
         raise UserError(f"the data set {name} is rendered when it is needed; there is nothing to check")
     spec = spec_of(name)
     try:
-        dataset = locate_dataset(name, data_root, train_split=train_split)
+        dataset = find_dataset(name, data_root, train_split=train_split, verify_size=False)
     except UserError:
         if spec.read is None and data_root.is_dir():
             console.print(_list_candidates(spec, data_root))

@@ -41,24 +41,18 @@ def spec_of(name: str) -> DatasetSpec:
     return next(spec for spec in DATASETS if spec.name == name)
 
 
-def find_dataset(name: str, data_root: Path, *, train_split: str = "trainval") -> Dataset:
+def find_dataset(name: str, data_root: Path, *, train_split: str = "trainval", verify_size: bool = True) -> Dataset:
     """Find the images of a data set; nothing is decoded and nothing is changed.
 
     Args:
         name: One of ``NAMES`` but ``synthetic``.
         data_root: Folder that holds the data set, or the data set's own folder.
         train_split: ``trainval``, or ``train`` to leave the validation part out of a data set that has one.
+        verify_size: Whether a benchmark of another size than the published one is refused.
 
     Returns:
-        Its images; a benchmark has the published number of them.
+        Its images.
     """
-    dataset = locate_dataset(name, data_root, train_split=train_split)
-    verify_counts(spec_of(name), train_split, dataset.records, dataset.root)
-    return dataset
-
-
-def locate_dataset(name: str, data_root: Path, *, train_split: str = "trainval") -> Dataset:
-    """Find the images of a data set like ``find_dataset``, whole or not."""
     spec = spec_of(name)
     root = data_root.expanduser().absolute()
     if not root.is_dir():
@@ -74,6 +68,8 @@ def locate_dataset(name: str, data_root: Path, *, train_split: str = "trainval")
         raise UserError(f"{error.filename} may not be read ({error.strerror}); change its permissions") from error
     if not any(record.split == "train" for record in dataset.records):
         raise UserError(f"no training image lies in {dataset.root} (looked for .jpg, .png, .bmp, .webp and .tif files)")
+    if verify_size:
+        verify_counts(spec, train_split, dataset.records, dataset.root)
     return dataset
 
 

@@ -14,6 +14,7 @@ from reid_core.data.datasets.base import MARKET_FOLDERS
 from reid_core.data.synthetic.person import draw_person
 from reid_core.data.synthetic.photograph import photograph_person
 from reid_core.data.synthetic.settings import SyntheticSettings
+from reid_core.mesh.camera import Cameras
 
 TRUTH_SHARDS = "truth_shards"  # folder of the truth of single shards, until all are merged
 
@@ -23,12 +24,7 @@ TRUTH_SCHEMA = pa.schema(
         pa.field("person_id", pa.int32(), nullable=False),
         pa.field("camera_id", pa.int32(), nullable=False),  # from 0
         pa.field("topology", pa.string(), nullable=False),
-        pa.field("azimuth_deg", pa.float32(), nullable=False),
-        pa.field("elevation_deg", pa.float32(), nullable=False),
-        pa.field("scale_x", pa.float32(), nullable=False),
-        pa.field("scale_y", pa.float32(), nullable=False),
-        pa.field("center_x", pa.float32(), nullable=False),
-        pa.field("center_y", pa.float32(), nullable=False),
+        *(pa.field(name, pa.float32(), nullable=False) for name in Cameras._fields),
         pa.field("phenotype", pa.list_(pa.float32()), nullable=False),  # 6, see reid_core.mesh.body.PHENOTYPES
         pa.field("pose_deg", pa.list_(pa.float32()), nullable=False),  # 10 bones times x, y, z
     ]
@@ -127,14 +123,13 @@ def _write_person(shard: SyntheticShard, person_id: int) -> list[dict[str, objec
         target = shard.out_dir / "images" / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(photograph.jpeg)
-        names = ("azimuth_deg", "elevation_deg", "scale_x", "scale_y", "center_x", "center_y")
         rows.append(
             {
                 "path": path,
                 "person_id": person_id,
                 "camera_id": photograph.camera_id,
                 "topology": settings.topology,
-                **dict(zip(names, photograph.camera, strict=True)),
+                **dict(zip(Cameras._fields, photograph.camera, strict=True)),
                 "phenotype": list(phenotype),
                 "pose_deg": photograph.pose.reshape(-1).tolist(),
             }
