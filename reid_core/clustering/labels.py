@@ -3,6 +3,7 @@
 DBSCAN (Ester et al., KDD 1996) on a sparse neighbourhood graph, with scikit-learn's labels.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -37,7 +38,12 @@ class Labelling(NamedTuple):
 
 
 def label_images(
-    features: np.ndarray, neighbours: np.ndarray, settings: LabelSettings, *, cameras: np.ndarray | None = None
+    features: np.ndarray,
+    neighbours: np.ndarray,
+    settings: LabelSettings,
+    *,
+    cameras: np.ndarray | None = None,
+    num_threads: int = 1,
 ) -> Labelling:
     """Cluster images by the Jaccard distance.
 
@@ -50,6 +56,7 @@ def label_images(
         neighbours: Neighbour lists, the image itself first, (N, at least min(k1, N)) int32.
         settings: All settings.
         cameras: Camera of each image, (N,); wanted by ``min_cameras`` only.
+        num_threads: Threads that compute distances.
 
     Returns:
         At least two clusters where N is at least 2.
@@ -60,7 +67,8 @@ def label_images(
         return Labelling(np.arange(len(features), dtype=np.int64), eps, note)
     # Reliability looks beyond eps; the graph that holds more pairs gives the same clusters at eps.
     reach = _loosened(settings) if settings.reliable_only else eps
-    graph = jaccard_graph(features, neighbours, k1=settings.k1, k2=settings.k2, eps=reach)
+    graph_up_to = partial(jaccard_graph, features, neighbours, k1=settings.k1, k2=settings.k2, num_threads=num_threads)
+    graph = graph_up_to(eps=reach)
     labels = _group(graph, eps, settings)
     found = int(labels.max()) + 1
     if found >= 2:
@@ -73,7 +81,7 @@ def label_images(
         return Labelling(constrained, eps, "", silhouette(graph, constrained, eps=eps), dropped)
 
     if found == 0:
-        graph = jaccard_graph(features, neighbours, k1=settings.k1, k2=settings.k2, eps=max(eps, _WIDEST))
+        graph = graph_up_to(eps=max(eps, _WIDEST))
         candidates = np.arange(eps + _STEP, _WIDEST + 1e-9, _STEP)
     else:
         candidates = np.arange(eps - _STEP, 0, -_STEP)

@@ -39,8 +39,6 @@ class ClusterWorker:
     """
 
     def __init__(self) -> None:
-        # numba's own thread pool: no third OpenMP runtime beside FAISS's.
-        os.environ.setdefault("NUMBA_THREADING_LAYER", "workqueue")
         self._num_threads = int(os.environ.get("OMP_NUM_THREADS", "0")) or os.cpu_count() or 1
         self._kept: tuple[str, Any] = ("", None)  # what was built for the features of one clustering
         self._searches_with: SearchWith | None = None
@@ -134,12 +132,9 @@ class ClusterWorker:
             cameras: Camera of each image, (N,), or None.
         """
         self._kept = ("", None)
-        import numba
-
         from reid_core.clustering.labels import label_images
 
-        numba.set_num_threads(min(self._num_threads, numba.get_num_threads()))
-        return label_images(features, neighbours, settings, cameras=cameras)
+        return label_images(features, neighbours, settings, cameras=cameras, num_threads=self._num_threads)
 
     def _exact(self, features: np.ndarray, token: str, search_with: SearchWith) -> Any:
         """Return the exact search among ``features``."""

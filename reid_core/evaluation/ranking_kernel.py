@@ -6,12 +6,12 @@ before it; nothing has to be sorted but the few true matches. Each row is read o
 B: queries of a block, G: gallery images, C: cameras, P: people; people and cameras are counted from 0 here.
 """
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
 from numba import njit
+
+from reid_core.threads import in_threads
 
 _STEPS = 256  # of the table that replaces a search among the true matches; fits the fastest cache
 
@@ -89,19 +89,6 @@ def score_block(
 
     in_threads(work, size, num_threads)
     return scores
-
-
-def in_threads(work: Callable[[int, int], None], num_rows: int, num_threads: int) -> None:
-    """Divide rows among threads; ``work(start, stop)`` releases the interpreter's lock, as compiled loops do.
-
-    Plain threads instead of numba's: a further OpenMP runtime beside torch's would be asking for trouble.
-    """
-    bounds = np.linspace(0, num_rows, max(1, min(num_threads, num_rows)) + 1).astype(int).tolist()
-    if len(bounds) == 2:
-        work(0, num_rows)
-        return
-    with ThreadPoolExecutor(len(bounds) - 1) as pool:
-        list(pool.map(work, bounds[:-1], bounds[1:]))
 
 
 @njit(cache=True, nogil=True)

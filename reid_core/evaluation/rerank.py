@@ -1,9 +1,7 @@
-"""Re-ranking by k-reciprocal neighbours (Zhong et al., CVPR 2017, section 3), sparse and in blocks of queries.
+"""Re-ranking by k-reciprocal neighbours (Zhong et al., CVPR 2017, section 3), in blocks of queries.
 
-Queries and gallery together are N = Q + G images. What two images have in common is a sum over the few neighbours that
-both have, so no N x N array exists at any time. In the convention of the published code, which everybody compares with:
-lists hold the image itself and k1 others, half lists round(k1 / 2) others; distances are 2 - 2 cos divided by the
-largest of the row, weights are exp(-distance).
+Queries and gallery together are N = Q + G images, encoded in the convention of re-ranking that
+``clustering.k_reciprocal`` describes. What two images have in common is a sum over the few neighbours that both have.
 
 Q: queries, G: gallery images, D: feature size, B: queries of a block, K: length of the neighbour lists.
 """
@@ -14,25 +12,23 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numba import njit
-from scipy.sparse import csr_array, vstack
 from torch import Tensor
 
+from reid_core.clustering.k_reciprocal import SparseRows, reciprocal_weights
 from reid_core.evaluation.ranking import cosine_blocks
-from reid_core.evaluation.ranking_kernel import in_threads
-
-_ROWS = 4096  # rows of one sparse product, which bounds its memory
+from reid_core.threads import in_threads
 
 
 class Nearest(NamedTuple):
-    """What one pass over all similarities leaves.
+    """Neighbours of every image among all.
 
     Attributes:
         lists: Each image, then its nearest others, ties by rising index, (N, K) int32.
-        width: Largest distance 2 - 2 cos of each image to any other, (N,) float32.
+        widths: Largest distance 2 - 2 cos of each image to any other, (N,) float32.
     """
 
     lists: np.ndarray
-    width: np.ndarray
+    widths: np.ndarray
 
 
 def reranked_blocks(query: Tensor, gallery: Tensor, *, k1: int, k2: int, weight: float) -> Iterator[np.ndarray]:
@@ -52,15 +48,19 @@ def reranked_blocks(query: Tensor, gallery: Tensor, *, k1: int, k2: int, weight:
     assert k2 >= 1, k2
     assert 0 <= weight <= 1, weight
     features = torch.cat([query, gallery])
+    num_threads = torch.get_num_threads()
     nearest = nearest_images(features, k1 + 1)
-    vectors = _expanded(_encode(features.numpy(), nearest, k1), nearest.lists[:, :k2])
-    own = _arrays(vectors[: len(query)])
-    columns = _arrays(vectors[len(query) :].tocsc())
-    start = 0
+    weights = reciprocal_weights(
+        features.numpy(), nearest.lists, k1=k1, k2=k2, widths=nearest.widths, num_threads=num_threads
+    )
+    border = weights.indptr[len(query)]
+    of_gallery = SparseRows(weights.indptr[len(query) :] - border, weights.indices[border:], weights.values[border:])
+    columns = of_gallery.columns(len(features))  # entry (image, gallery image)
+    first = 0
     for block in cosine_blocks(query, gallery):
-        widths = nearest.width[start : start + len(block)]
-        _blend_in_threads(block, widths, own, columns, start, weight)
-        start += len(block)
+        terms = (nearest.widths, np.float32(weight), *weights, *columns)
+        in_threads(_blend, len(block), num_threads, block, first, *terms)
+        first += len(block)
         yield block
 
 
@@ -76,148 +76,58 @@ def nearest_images(features: Tensor, length: int) -> Nearest:
     """
     num_images = len(features)
     lists = np.empty((num_images, min(length, num_images)), dtype=np.int32)
-    width = np.empty(num_images, dtype=np.float32)
-    start = 0
+    widths = np.empty(num_images, dtype=np.float32)
+    first = 0
     for block in cosine_blocks(features, features):
-        _nearest_in_threads(block, start, lists[start : start + len(block)], width[start : start + len(block)])
-        start += len(block)
-    return Nearest(lists, width)
-
-
-def _nearest_in_threads(block: np.ndarray, first: int, lists: np.ndarray, width: np.ndarray) -> None:
-    def work(start: int, stop: int) -> None:
-        _nearest_rows(block[start:stop], first + start, lists[start:stop], width[start:stop])
-
-    in_threads(work, len(block), torch.get_num_threads())
-
-
-def _encode(features: np.ndarray, nearest: Nearest, k1: int) -> csr_array:
-    """Return each image as weights of its reciprocal neighbours that sum to 1 (equations 4 to 7), (N, N) sparse."""
-    full = _reciprocal(nearest.lists)
-    half = _reciprocal(nearest.lists[:, : round(k1 / 2) + 1])
-    half_sizes = np.diff(half.indptr)
-    blocks = []
-    for start in range(0, len(features), _ROWS):
-        own = full[start : start + _ROWS]
-        shared = own.multiply(own @ half.T).tocsr()  # at (i, j) of R: images in both R(i) and the half list R'(j)
-        shared.data = (3 * shared.data > 2 * half_sizes[shared.indices]).astype(np.int32)
-        shared.eliminate_zeros()
-        blocks.append(own + shared @ half)
-    grown = csr_array(vstack(blocks, format="csr"))
-    grown.sort_indices()
-    weights = np.empty(grown.nnz, dtype=np.float32)
-
-    def work(start: int, stop: int) -> None:
-        own = (nearest.width[start:stop], features[start:stop])
-        _fill_weights(grown.indptr[start : stop + 1], own, features, grown.indices, weights)
-
-    in_threads(work, len(features), torch.get_num_threads())
-    return csr_array((weights, grown.indices, grown.indptr), shape=grown.shape)
-
-
-def _reciprocal(lists: np.ndarray) -> csr_array:
-    """Return ones where each of two images is in the other's list, (N, N) sparse."""
-    forward = _indicator(lists)
-    return csr_array(forward.multiply(forward.T))
-
-
-def _expanded(vectors: csr_array, lists: np.ndarray) -> csr_array:
-    """Return the mean of the vectors of each image's list (section 3.5)."""
-    found = csr_array(_indicator(lists).astype(np.float32) @ vectors)
-    found.data /= np.float32(lists.shape[1])
-    return found
-
-
-def _indicator(lists: np.ndarray) -> csr_array:
-    num_images, length = lists.shape
-    starts = np.arange(num_images + 1, dtype=np.int64) * length
-    return csr_array((np.ones(lists.size, dtype=np.int32), lists.ravel(), starts), shape=(num_images, num_images))
-
-
-def _arrays(matrix: csr_array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    return matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32), matrix.data.astype(np.float32)
-
-
-def _blend_in_threads(
-    block: np.ndarray,
-    width: np.ndarray,
-    own: tuple[np.ndarray, ...],
-    columns: tuple[np.ndarray, ...],
-    first: int,
-    weight: float,
-) -> None:
-    def work(start: int, stop: int) -> None:
-        _blend(block[start:stop], width[start:stop], own, columns, first + start, np.float32(weight))
-
-    in_threads(work, len(block), torch.get_num_threads())
+        in_threads(_list, len(block), torch.get_num_threads(), block, first, lists, widths)
+        first += len(block)
+    return Nearest(lists, widths)
 
 
 @njit(cache=True, nogil=True)
-def _nearest_rows(similarity, first, lists, width):  # type: ignore[no-untyped-def]
-    """Fill neighbour lists and largest distances of the images ``first`` and following."""
+def _list(start, stop, block, first, lists, widths):  # type: ignore[no-untyped-def]
+    """Fill neighbour lists and largest distances from rows of similarities; row 0 is the image ``first``."""
     length = lists.shape[1]
     best = np.empty(length, dtype=np.float32)
-    for row in range(similarity.shape[0]):
+    for row in range(start, stop):
         image = first + row
-        lists[row, 0] = image
+        lists[image, 0] = image
         size = 1
         farthest = np.float32(np.inf)
-        for j in range(similarity.shape[1]):
-            value = similarity[row, j]
+        for j in range(block.shape[1]):
+            value = block[row, j]
             farthest = min(farthest, value)
             if j == image or (size == length and (length == 1 or value <= best[length - 1])):
                 continue
             if size < length:
                 size += 1
-            place = size - 1
+            place = size - 1  # insertion into the falling list
             while place > 1 and best[place - 1] < value:
                 best[place] = best[place - 1]
-                lists[row, place] = lists[row, place - 1]
+                lists[image, place] = lists[image, place - 1]
                 place -= 1
             best[place] = value
-            lists[row, place] = j
-        width[row] = max(np.float32(2) - np.float32(2) * farthest, np.float32(1e-12))
-
-
-@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
-def _dot(a, b):  # type: ignore[no-untyped-def]
-    total = np.float32(0)
-    for d in range(a.shape[0]):
-        total += a[d] * b[d]
-    return total
+            lists[image, place] = j
+        widths[image] = max(np.float32(2) - np.float32(2) * farthest, np.float32(1e-12))
 
 
 @njit(cache=True, nogil=True)
-def _fill_weights(indptr, own, features, indices, weights):  # type: ignore[no-untyped-def]
-    """Fill ``weights`` beside ``indices`` for the rows of ``indptr``, whose widths and features are ``own``."""
-    width, rows = own
-    for i in range(len(rows)):
-        total = 0.0
-        for p in range(indptr[i], indptr[i + 1]):
-            distance = np.float32(2) - np.float32(2) * _dot(rows[i], features[indices[p]])
-            weights[p] = np.exp(-distance / width[i])
-            total += weights[p]
-        for p in range(indptr[i], indptr[i + 1]):
-            weights[p] /= total
-
-
-@njit(cache=True, nogil=True)
-def _blend(block, width, own, columns, first, weight):  # type: ignore[no-untyped-def]
-    """Turn cosine similarities into negative re-ranked distances, in place."""
-    indptr, indices, values = own
-    colptr, rows, entries = columns
+def _blend(  # type: ignore[no-untyped-def]
+    start, stop, block, first, widths, weight, indptr, indices, values, colptr, gallery, entries
+):
+    """Turn rows of cosine similarities into negative re-ranked distances, in place; row 0 is the query ``first``."""
     num_gallery = block.shape[1]
-    shared = np.zeros(num_gallery, dtype=np.float32)
+    shared = np.zeros(num_gallery, dtype=np.float32)  # sum of minima of the query and every gallery image
     touched = np.empty(num_gallery, dtype=np.int32)
     one, two = np.float32(1), np.float32(2)
-    for row in range(block.shape[0]):
+    for row in range(start, stop):
+        image = first + row
         for j in range(num_gallery):
-            block[row, j] = -(weight * (two - two * block[row, j]) / width[row] + (one - weight))
+            block[row, j] = -(weight * (two - two * block[row, j]) / widths[image] + (one - weight))
         size = 0
-        for p in range(indptr[first + row], indptr[first + row + 1]):
-            column = indices[p]
-            for q in range(colptr[column], colptr[column + 1]):
-                j = rows[q]
+        for p in range(indptr[image], indptr[image + 1]):
+            for q in range(colptr[indices[p]], colptr[indices[p] + 1]):
+                j = gallery[q]
                 if shared[j] == 0:
                     touched[size] = j
                     size += 1

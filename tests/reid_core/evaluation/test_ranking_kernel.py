@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from reid_core.evaluation.ranking_kernel import group_gallery, in_threads, score_block
+from reid_core.evaluation.ranking_kernel import group_gallery, score_block
 
 
 def test_groups_by_hand() -> None:
@@ -45,16 +45,6 @@ def test_the_number_of_threads_changes_nothing() -> None:
     one, many = (score_block(similarity, *labels, gallery, num_threads=threads) for threads in (1, 30))
     for a, b in zip(one, many, strict=True):
         np.testing.assert_array_equal(a, b)
-
-
-def test_every_row_is_worked_on_once() -> None:
-    counts = np.zeros(10, dtype=int)
-
-    def work(start: int, stop: int) -> None:
-        counts[start:stop] += 1
-
-    in_threads(work, 10, 3)
-    assert counts.tolist() == [1] * 10
 
 
 def test_refuses_a_block_of_another_width() -> None:

@@ -85,7 +85,7 @@ def test_neighbour_lists_by_hand() -> None:
     angles = torch.deg2rad(torch.tensor([0.0, 10.0, 30.0, 180.0, 10.0]))
     found = nearest_images(torch.stack([angles.cos(), angles.sin()], dim=1), 3)
     assert found.lists.tolist() == [[0, 1, 4], [1, 4, 0], [2, 1, 4], [3, 2, 1], [4, 1, 0]]
-    np.testing.assert_allclose(found.width[:2], [4.0, 2 - 2 * np.cos(np.deg2rad(170))], rtol=1e-6)
+    np.testing.assert_allclose(found.widths[:2], [4.0, 2 - 2 * np.cos(np.deg2rad(170))], rtol=1e-6)
     assert nearest_images(torch.eye(3), 9).lists.shape == (3, 3), "lists are shortened to what there is"
     assert nearest_images(torch.eye(3), 1).lists.tolist() == [[0], [1], [2]]
 
