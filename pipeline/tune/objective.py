@@ -14,68 +14,45 @@ class Objective:
     Attributes:
         name: As the user gives it.
         metric: Name under which a stage logs it.
+        meaning: One sentence for people.
         mode: Whether more or less is better.
         stages: Stages that log it; the last one that a plan holds is listened to.
         uses_labels: Whether identities of the test people enter it: results chosen by it are chosen on labels.
-        meaning: One sentence for people.
     """
 
     name: str
     metric: str
-    mode: Literal["max", "min"]
-    stages: tuple[str, ...]
-    uses_labels: bool
     meaning: str
+    mode: Literal["max", "min"] = "max"
+    stages: tuple[str, ...] = ("joint", "identity")
+    uses_labels: bool = False
 
 
 OBJECTIVES = (
     Objective(
-        "silhouette-all",
-        "silhouette_all",
-        "max",
-        ("joint", "identity"),
-        False,
-        "mean silhouette of all images in Jaccard distance, an outlier counting 0",
+        "silhouette-all", "silhouette_all", "mean silhouette of all images in Jaccard distance, an outlier counting 0"
     ),
     Objective(
-        "clustered-agreement",
-        "clustered_agreement",
-        "max",
-        ("joint", "identity"),
-        False,
-        "agreement times the share of images that are in a cluster",
+        "clustered-agreement", "clustered_agreement", "agreement times the share of images that are in a cluster"
     ),
     Objective(
         "agreement",
         "agreement_previous",
-        "max",
-        ("joint", "identity"),
-        False,
         "adjusted Rand index between the pseudo labels of an epoch and of the one before",
     ),
-    Objective(
-        "silhouette",
-        "silhouette",
-        "max",
-        ("joint", "identity"),
-        False,
-        "mean silhouette of the clusters in Jaccard distance",
-    ),
+    Objective("silhouette", "silhouette", "mean silhouette of the clusters in Jaccard distance"),
     Objective(
         "cycle",
         "image_cycle",
-        "min",
-        ("generator",),
-        False,
         "mean absolute difference between an image and its generated rotation turned back",
+        mode="min",
+        stages=("generator",),
     ),
     Objective(
         "labelled-mAP",
         "monitor/mAP",
-        "max",
-        ("joint", "identity"),
-        True,
         "mAP of the test people: needs identities, and every result is marked as chosen on labels",
+        uses_labels=True,
     ),
 )
 

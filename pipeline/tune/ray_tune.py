@@ -1,15 +1,32 @@
 """Ray Tune over the pipeline: proposes settings, runs trials side by side, and stops those that fall behind."""
 
+import dataclasses
 import logging
 import os
+import shutil
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ray import tune
+
+from infra.tracking.store import RunStore
 from pipeline.tune.space import Dimension
-from pipeline.tune.trial import TrialJob, run_trial
+from pipeline.tune.trial import (
+    FAILED,
+    PRUNED,
+    RUNNING,
+    TrialJob,
+    close_trial,
+    read_record,
+    record_path,
+    run_trial,
+    save_record,
+)
+
+_log = logging.getLogger(__name__)
 
 _ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",  # the other one prints tables, asked or not
@@ -20,6 +37,7 @@ _ENVIRONMENT = {
 }
 _STATE = "tune"
 _FOLDER = "trial_"
+_DIED = "its process died: killed, out of memory, or a crash in native code"
 
 Trial = Callable[[Mapping[str, Any], TrialJob, str, Callable[[Mapping[str, float]], None]], None]
 
@@ -58,10 +76,6 @@ def run_trials(space: Sequence[Dimension], job: TrialJob, schedule: Schedule, *,
     """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    from ray import tune
-
-    from pipeline.tune.trial import CloseTrials, close_stopped
-
     # Why a trial failed is in its record; Tune keeps the traceback in the trial's error.txt.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     # A trial that goes on after a kill reports the epoch of its checkpoint once more.
@@ -87,7 +101,6 @@ def run_trials(space: Sequence[Dimension], job: TrialJob, schedule: Schedule, *,
 
 def _tune_config(space: Sequence[Dimension], job: TrialJob, schedule: Schedule) -> Any:
     import optuna
-    from ray import tune
     from ray.tune.schedulers import ASHAScheduler
     from ray.tune.search.optuna import OptunaSearch
 
@@ -130,7 +143,48 @@ def _folder_name(trial: Any) -> str:
 
 
 def _trainable(config: Mapping[str, Any], job: TrialJob, trial: Trial) -> None:
-    from ray import tune
-
     trial_id = tune.get_context().get_trial_id()
     trial(config, job, str(trial_id), lambda numbers: tune.report(dict(numbers)))
+
+
+class CloseTrials(tune.Callback):
+    """Closes trials whose process Tune has ended; holds plain data only, as Tune stores it for a continuation.
+
+    Args:
+        job: Of the search.
+    """
+
+    def __init__(self, job: TrialJob) -> None:
+        self._job = job
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Mark a trial as pruned that ended without saying how."""
+        close_stopped(self._job, str(trial.trial_id), died=False)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Mark a trial as failed that died without saying why."""
+        close_stopped(self._job, str(trial.trial_id), died=True)
+        record = read_record(record_path(self._job.folder, str(trial.trial_id)))
+        _log.warning(
+            "trial %s failed: %s", trial.trial_id, record.reason if record is not None else "before it could start"
+        )
+
+
+def close_stopped(job: TrialJob, trial_id: str, *, died: bool) -> None:
+    """Write down how a trial ended that is still noted as running.
+
+    Args:
+        job: Of the search.
+        trial_id: Of the trial.
+        died: Whether it ended in an error; else it was stopped because others were better.
+    """
+    record = read_record(record_path(job.folder, trial_id))
+    if record is None or record.status != RUNNING:
+        return
+    reason = _DIED if died else f"stopped after {record.epochs} epochs: others were better by then"
+    record = dataclasses.replace(record, status=FAILED if died else PRUNED, reason=reason)
+    save_record(job.folder, record)
+    close_trial(RunStore(job.home, job.uri, job.experiment), record)
+    if record.work:
+        # Nobody continues it; its checkpoints would only fill the disk.
+        shutil.rmtree(Path(record.work), ignore_errors=True)

@@ -208,10 +208,6 @@ def summary(trials: Sequence[TrialRecord], objective: Objective, command: str) -
 
 
 def _number(value: Any) -> str:
-    return (
-        f"{value:.4g}"
-        if isinstance(value, (int, float)) and not isinstance(value, bool)
-        else "–"
-        if value is None
-        else str(value)
-    )
+    if value is None:
+        return "–"
+    return f"{value:.4g}" if isinstance(value, (int, float)) and not isinstance(value, bool) else str(value)

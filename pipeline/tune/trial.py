@@ -1,20 +1,11 @@
-"""One trial of a search: a pipeline with other settings, up to the stage whose epochs the search listens to.
-
-A run store that passes on what one stage logs at every epoch, while it is logged.
-
-Closes the books of trials that cannot do so themselves: Tune ends the process of a trial that it stops.
-"""
+"""One trial of a search: a pipeline with other settings, up to the stage whose epochs the search listens to."""
 
 import dataclasses
 import json
-import logging
-import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from ray.tune import Callback
 
 from infra.compute.local import LocalCompute
 from infra.home import Home
@@ -94,12 +85,29 @@ class TrialRecord:
     weights: str = ""
 
 
+def record_path(folder: Path, trial_id: str) -> Path:
+    """Return where a search keeps what it knows of a trial."""
+    return folder / "trials" / f"{trial_id}.json"
+
+
+def save_record(folder: Path, record: TrialRecord) -> None:
+    """Write what is known of a trial."""
+    path = record_path(folder, record.trial_id)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, json.dumps(dataclasses.asdict(record)))
+
+
+def read_record(path: Path) -> TrialRecord | None:
+    """Return what is known of a trial, or None."""
+    return TrialRecord(**json.loads(path.read_text())) if path.is_file() else None
+
+
 def run_trial(
     values: Mapping[str, Any], job: TrialJob, trial_id: str, report: Callable[[Mapping[str, float]], None]
 ) -> None:
     """Run one trial and report its epochs.
 
-    A trial that is to stop ends in the middle, with its process: the driver notes how (``pipeline.tune.trial``).
+    A trial that is to stop ends in the middle, with its process: the driver notes how (``pipeline.tune.ray_tune``).
 
     Args:
         values: Setting to value.
@@ -125,8 +133,7 @@ class _Trial:
     ) -> None:
         self._job, self._report = job, report
         self._store = ReportingStore(job.home, job.uri, job.experiment, stage=job.stage, report=self._on_epoch)
-        self._path = record_path(job.folder, trial_id)
-        known = read_record(self._path)
+        known = read_record(record_path(job.folder, trial_id))
         if known is not None and self._store.resume(known.run_id, parent=job.search_run):
             self.record = dataclasses.replace(known, status=RUNNING, reason="")
         else:
@@ -134,8 +141,7 @@ class _Trial:
             run_id = self._store.start(f"trial {trial_id}", params=params, tags=self._tags(), parent=job.search_run)
             self.record = TrialRecord(trial_id, run_id, dict(values))
         self._tracker = MlflowTracker(job.uri, self.record.run_id, job.folder / "journal")
-        self._seen = dict(self.record.metrics)
-        self._save()
+        save_record(job.folder, self.record)
 
     def _tags(self) -> dict[str, str]:
         objective = self._job.objective
@@ -188,8 +194,7 @@ class _Trial:
             self._on_epoch({name: value for name, value in row.items() if name != "epoch"}, int(row["epoch"]))
 
     def _on_epoch(self, metrics: Mapping[str, float], step: int) -> None:
-        self._seen |= metrics
-        self._update(metrics=dict(self._seen))
+        self._update(metrics={**self.record.metrics, **metrics})
         self._tracker.log_metrics(_numbers(metrics), step)
         if self._job.objective.metric not in metrics:
             return
@@ -201,21 +206,7 @@ class _Trial:
 
     def _update(self, **changes: Any) -> None:
         self.record = dataclasses.replace(self.record, **changes)
-        self._save()
-
-    def _save(self) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(self._path, json.dumps(dataclasses.asdict(self.record)))
-
-
-def record_path(folder: Path, trial_id: str) -> Path:
-    """Return where a search keeps what it knows of a trial."""
-    return folder / "trials" / f"{trial_id}.json"
-
-
-def read_record(path: Path) -> TrialRecord | None:
-    """Return what is known of a trial, or None."""
-    return TrialRecord(**json.loads(path.read_text())) if path.is_file() else None
+        save_record(self._job.folder, self.record)
 
 
 def last_report(record: TrialRecord) -> dict[str, float]:
@@ -306,52 +297,3 @@ class _ReportingTracker(MlflowTracker):
     def __reduce__(self) -> tuple[Any, ...]:
         # In another process it is a plain tracker: only the process of the trial can report.
         return MlflowTracker, (self.uri, self.run_id, self.journal_dir)
-
-
-_log = logging.getLogger(__name__)
-
-_DIED = "its process died: killed, out of memory, or a crash in native code"
-
-
-class CloseTrials(Callback):
-    """Called by Tune in the driver; holds plain data only, because Tune stores it for a later continuation.
-
-    Args:
-        job: Of the search.
-    """
-
-    def __init__(self, job: TrialJob) -> None:
-        self._job = job
-
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Mark a trial as pruned that ended without saying how."""
-        close_stopped(self._job, str(trial.trial_id), died=False)
-
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Mark a trial as failed that died without saying why."""
-        close_stopped(self._job, str(trial.trial_id), died=True)
-        record = read_record(record_path(self._job.folder, str(trial.trial_id)))
-        _log.warning(
-            "trial %s failed: %s", trial.trial_id, record.reason if record is not None else "before it could start"
-        )
-
-
-def close_stopped(job: TrialJob, trial_id: str, *, died: bool) -> None:
-    """Write down how a trial ended that is still noted as running.
-
-    Args:
-        job: Of the search.
-        trial_id: Of the trial.
-        died: Whether it ended in an error; else it was stopped because others were better.
-    """
-    path = record_path(job.folder, trial_id)
-    record = read_record(path)
-    if record is None or record.status != RUNNING:
-        return
-    reason = _DIED if died else f"stopped after {record.epochs} epochs: others were better by then"
-    record = dataclasses.replace(record, status=FAILED if died else PRUNED, reason=reason)
-    write_whole(path, json.dumps(dataclasses.asdict(record)))
-    close_trial(RunStore(job.home, job.uri, job.experiment), record)
-    if record.work:
-        # Nobody continues it; its checkpoints would only fill the disk.
-        shutil.rmtree(Path(record.work), ignore_errors=True)

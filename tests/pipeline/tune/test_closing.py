@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from infra.tracking.store import RunStore
-from pipeline.tune.trial import DONE, FAILED, PRUNED, RUNNING, TrialRecord, close_stopped, read_record, record_path
+from pipeline.tune.ray_tune import close_stopped
+from pipeline.tune.trial import DONE, FAILED, PRUNED, RUNNING, TrialRecord, read_record, record_path
 from tests.pipeline.tune.toy_trials import toy_job
 
 

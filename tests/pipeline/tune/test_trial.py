@@ -30,7 +30,7 @@ from pipeline.tune.trial import (
 from reid_core.errors import UserError
 from tests.pipeline import toys
 
-_POSITION = Objective("position", "position", "max", ("loop",), False, "how far it climbed")
+_POSITION = Objective("position", "position", "how far it climbed", stages=("loop",))
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Trials that need no pipeline: they report a curve, or fail in one of the ways that trials fail."""
 
 import dataclasses
-import json
 import os
 import signal
 import time
@@ -13,8 +12,7 @@ from infra.home import Home
 from infra.tracking.store import RunStore
 from pipeline.command import Options
 from pipeline.tune.objective import find_objective
-from pipeline.tune.trial import DONE, FAILED, TrialJob, TrialRecord, close_trial, reason_of, record_path
-from pipeline.work_dir import write_whole
+from pipeline.tune.trial import DONE, FAILED, TrialJob, TrialRecord, close_trial, reason_of, save_record
 from reid_core.errors import UserError
 
 
@@ -41,15 +39,13 @@ def toy_trial(
 ) -> None:
     """Report ``x`` at each of four epochs, or end as ``kind`` says; noted as ``run_trial`` does."""
     store = RunStore(job.home, job.uri, job.experiment)
-    path = record_path(job.folder, trial_id)
-    path.parent.mkdir(parents=True, exist_ok=True)
     run_id = store.start(f"trial {trial_id}", params={}, tags={}, parent=job.search_run)
     record = TrialRecord(trial_id, run_id, dict(values))
 
     def note(**changes: Any) -> None:
         nonlocal record
         record = dataclasses.replace(record, **changes)
-        write_whole(path, json.dumps(dataclasses.asdict(record)))
+        save_record(job.folder, record)
 
     note()
     try:
