@@ -21,18 +21,16 @@ ARGS ?=
 
 BIN := .venv/bin
 # What is not given is left to the configuration file or to the defaults of the command line.
-PIPELINE_OPTIONS := \
-	$(if $(DATASET),--dataset "$(DATASET)") \
-	$(if $(DATA_ROOT),--data-root "$(DATA_ROOT)") \
-	$(if $(PRESET),--preset "$(PRESET)") \
-	$(if $(SEED),--seed "$(SEED)") \
-	$(if $(SEEDS),--seeds "$(SEEDS)") \
-	$(if $(EXECUTOR),--executor "$(EXECUTOR)")
-
-SEARCH_OPTIONS := \
+DATA_OPTIONS := \
 	$(if $(DATASET),--dataset "$(DATASET)") \
 	$(if $(DATA_ROOT),--data-root "$(DATA_ROOT)") \
 	$(if $(PRESET),--preset "$(PRESET)")
+EXECUTOR_OPTION := $(if $(EXECUTOR),--executor "$(EXECUTOR)")
+PIPELINE_OPTIONS := \
+	$(DATA_OPTIONS) \
+	$(if $(SEED),--seed "$(SEED)") \
+	$(if $(SEEDS),--seeds "$(SEEDS)") \
+	$(EXECUTOR_OPTION)
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -48,15 +46,14 @@ pipeline: venv ## run the whole experiment and print the table of results
 	@$(BIN)/genvar pipeline $(PIPELINE_OPTIONS) $(ARGS)
 
 tune: venv ## search settings: SEARCH=contrast|clustering|generator or a YAML file, TRIALS=16
-	@$(BIN)/genvar tune $(SEARCH) $(if $(TRIALS),--trials "$(TRIALS)") $(SEARCH_OPTIONS) $(ARGS)
+	@$(BIN)/genvar tune $(SEARCH) $(if $(TRIALS),--trials "$(TRIALS)") $(DATA_OPTIONS) $(ARGS)
 
 reproduce: venv ## run a preset and compare it with the expected figures (exit code 1 when they are missed)
 	@$(BIN)/genvar reproduce $(PIPELINE_OPTIONS) $(ARGS)
 
 ablation: venv ## compare views and mixes over seeds and write the table to docs/lab/ablation.md (hours on two cores)
 	@$(BIN)/python benchmarks/ablation.py --write docs/lab/ablation.md --json ablation.json \
-		$(if $(DATASET),--dataset "$(DATASET)") $(if $(DATA_ROOT),--data-root "$(DATA_ROOT)") \
-		$(if $(PRESET),--preset "$(PRESET)") $(if $(SEEDS),--seeds "$(SEEDS)") $(if $(EXECUTOR),--executor "$(EXECUTOR)") $(ARGS)
+		$(DATA_OPTIONS) $(if $(SEEDS),--seeds "$(SEEDS)") $(EXECUTOR_OPTION) $(ARGS)
 
 ui: venv ## serve the MLflow page that compares runs
 	@$(BIN)/genvar ui $(ARGS)

@@ -1,4 +1,4 @@
-"""What ``genvar pipeline`` does, once its options are read."""
+"""``genvar pipeline``: options become a checked plan, the plan runs once a seed, and its results are printed."""
 
 import contextlib
 import logging

@@ -1,7 +1,4 @@
-"""Several finished pipelines side by side: scores with mean and deviation over seeds, settings that differ, curves.
-
-What ``genvar compare`` does, once its options are read.
-"""
+"""``genvar compare``: finished pipelines side by side, with mean and deviation over seeds, settings and curves."""
 
 import json
 import statistics
@@ -29,6 +26,8 @@ from stages.reporting.page import render
 from stages.reporting.results import SCORES, Table, conditions_of, number, score_rows, with_interval
 
 _CLUSTERS = {"num_clusters": ("clusters", 0), "ari": ("ARI", 3)}
+_MOST_WITHOUT_NAMES = 8  # as many as a curve has colours
+_TERMINAL_COLUMNS = ("run", "mAP", "rank-1", "rank-5", "rank-10", "mINP", "clusters", "ARI", "seeds")
 
 
 @dataclass(frozen=True)
@@ -196,10 +195,6 @@ def _word(settings: Mapping[str, Any], key: str) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-_MOST_WITHOUT_NAMES = 8  # as many as a curve has colours
-_SHOWN = ("run", "mAP", "rank-1", "rank-5", "rank-10", "mINP", "clusters", "ARI", "seeds")
-
-
 def find_pipelines(home: Home, names: Sequence[str]) -> list[PipelineRun]:
     """Return finished pipelines by name or id, newest first where no name is given; a UserError when there is none."""
     uri = tracking_uri(home)
@@ -260,7 +255,7 @@ def _titles(pipelines: Sequence[PipelineRun]) -> list[str]:
 
 def _terminal_table(runs: Sequence[Compared]) -> TerminalTable:
     results = result_table(runs)
-    columns = [results.head.index(name) for name in _SHOWN]
+    columns = [results.head.index(name) for name in _TERMINAL_COLUMNS]
     table = TerminalTable(title="After joint training, in percent, last epoch", title_justify="left")
     for column in columns:
         is_number = results.numbers[0] <= column < results.numbers[1]

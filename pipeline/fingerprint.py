@@ -1,7 +1,4 @@
-"""The fingerprint of a stage: equal when its results would be.
-
-What a result was made with: package versions and the commit of the source.
-"""
+"""Identity of a result: the fingerprint of its stage, the versions of the packages and the commit of the source."""
 
 import hashlib
 import json

@@ -1,7 +1,4 @@
-"""The pipeline: a plain tuple of stages, and the checks of its entrance.
-
-Which stages there are, in which order, and what a run of them would do.
-"""
+"""The pipeline: a plain tuple of stages, the checks of its entrance, and the plan of what a run would do."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -1,7 +1,4 @@
-"""Figures that a run should reach, with their tolerance and where they come from.
-
-What ``genvar reproduce`` does, once its options are read.
-"""
+"""``genvar reproduce``: a run beside the figures that it should reach, with their tolerance and source."""
 
 import statistics
 from collections.abc import Mapping, Sequence

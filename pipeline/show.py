@@ -1,7 +1,4 @@
-"""Every picture of a finished pipeline, drawn anew from its weights: lists, maps, generated people, clusters.
-
-What ``genvar show`` does, once its options are read.
-"""
+"""``genvar show``: every picture of a finished pipeline, drawn anew from its weights."""
 
 import logging
 import re

@@ -21,6 +21,8 @@ from pipeline.commands.options import (
     Seed,
     Seeds,
 )
+from pipeline.tune.objective import OBJECTIVES
+from pipeline.tune.space import READY_SPACES
 from reid_core.errors import UserError
 
 
@@ -94,7 +96,7 @@ def pipeline(
 def tune(
     space: Annotated[
         str | None,
-        typer.Argument(metavar="[SPACE]", help="contrast, clustering, generator, or a YAML file.", show_default=False),
+        typer.Argument(metavar="[SPACE]", help=f"{', '.join(READY_SPACES)}, or a YAML file.", show_default=False),
     ] = None,
     vary: Annotated[
         list[str] | None,
@@ -103,7 +105,7 @@ def tune(
     objective: Annotated[
         str | None,
         typer.Option(
-            help="silhouette-all, clustered-agreement, agreement, silhouette, cycle, or labelled-mAP.",
+            help=f"{', '.join(objective.name for objective in OBJECTIVES)}.",
             show_default="by the searched settings",
         ),
     ] = None,

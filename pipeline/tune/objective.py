@@ -1,4 +1,4 @@
-"""What a search maximises or minimises: a number of every epoch, chosen without labels unless labels are asked for."""
+"""Objectives of a search: a number of every epoch, chosen without labels unless labels are asked for."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

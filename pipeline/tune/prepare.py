@@ -1,4 +1,4 @@
-"""What a search is asked to do, checked as a whole before anything starts."""
+"""Options of a search, checked as a whole before anything starts."""
 
 import dataclasses
 import hashlib

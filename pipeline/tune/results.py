@@ -1,4 +1,4 @@
-"""What a search found: its trials, the best of them, and the pictures that show which settings matter."""
+"""Results of a search: its trials, the best of them, and the pictures that show which settings matter."""
 
 import json
 import math

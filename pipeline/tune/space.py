@@ -1,4 +1,4 @@
-"""What a search varies: settings of the stages, each with the values it may take, checked before anything runs."""
+"""Search spaces: settings of the stages, each with the values it may take, checked before anything runs."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What ``genvar tune`` does: shared stages once, then trials, then what they found."""
+"""``genvar tune``: shared stages once, then trials, then the results of the search."""
 
 import dataclasses
 import json

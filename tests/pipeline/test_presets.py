@@ -1,7 +1,13 @@
+import re
+from pathlib import Path
+from typing import get_args
+
 import pytest
 
+from pipeline.commands.options import PresetName
 from pipeline.plan import STAGES
 from pipeline.presets import PRESETS, preset
+from pipeline.tune.space import READY_SPACES
 from reid_core.errors import UserError
 from stages.cluster import ClusterStageConfig
 from stages.data import DataConfig
@@ -39,3 +45,11 @@ def test_the_first_clustering_is_the_one_of_the_warm_up(name: str) -> None:
 def test_an_unknown_preset_is_refused() -> None:
     with pytest.raises(UserError, match='--preset wants one of tiny, small, paper, but got "huge"'):
         preset("huge", "synthetic")
+
+
+def test_help_and_makefile_name_every_preset_and_space() -> None:
+    [_, option] = get_args(PresetName)
+    assert re.findall(r"(\w+) \(", option.help) == list(PRESETS)
+    makefile = (Path(__file__).parents[2] / "Makefile").read_text()
+    for names in (PRESETS, READY_SPACES):
+        assert "=" + "|".join(names) in makefile
