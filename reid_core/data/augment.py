@@ -27,7 +27,7 @@ class Augmentation(NamedTuple):
 
 
 class AugmentDraws(NamedTuple):
-    """What is random in the augmentation of B images, all of it in [0, 1) unless said.
+    """Random numbers for the augmentation of B images, in [0, 1) unless said.
 
     Attributes:
         flip: Shape (B,).
@@ -93,7 +93,7 @@ def _crop(images: Tensor, pad: int, shift: Tensor) -> Tensor:
     if pad == 0:
         return images
     count, _, height, width = images.shape
-    top, left = shift
+    top, left = shift  # (B, 1) each
     rows = (top + torch.arange(height, device=images.device)).view(count, 1, height, 1)
     columns = (left + torch.arange(width, device=images.device)).view(count, 1, 1, width)
     padded = F.pad(images, (pad, pad, pad, pad))
@@ -105,7 +105,7 @@ def _crop(images: Tensor, pad: int, shift: Tensor) -> Tensor:
 def _jitter(images: Tensor, strength: float, drawn: Tensor) -> Tensor:
     if strength == 0:
         return images
-    draws = (2 * drawn - 1) * strength
+    draws = (2 * drawn - 1) * strength  # (B, 5): gains of the channels, brightness, contrast
     gain = 1 + 0.5 * draws[:, :3].view(-1, 3, 1, 1)
     brightness, contrast = draws[:, 3].view(-1, 1, 1, 1), 1 + draws[:, 4].view(-1, 1, 1, 1)
     mean = images.mean(dim=(1, 2, 3), keepdim=True)
@@ -115,7 +115,7 @@ def _jitter(images: Tensor, strength: float, drawn: Tensor) -> Tensor:
 
 def _erase(images: Tensor, probability: float, drawn: Tensor) -> Tensor:
     height, width = images.shape[2:]
-    chosen, area, aspect, top, left = drawn
+    chosen, area, aspect, top, left = drawn  # (B,) each
     # Area 2 to 40 % and aspect 0.3 to 3.3, the values of Random Erasing (arXiv 1708.04896).
     area = (0.02 + 0.38 * area) * height * width
     aspect = torch.exp((2 * aspect - 1) * 1.2)
@@ -126,5 +126,6 @@ def _erase(images: Tensor, probability: float, drawn: Tensor) -> Tensor:
     x = torch.arange(width, device=images.device).view(1, 1, -1)
     inside_y = (y >= y0.view(-1, 1, 1)) & (y < (y0 + tall).view(-1, 1, 1))
     inside_x = (x >= x0.view(-1, 1, 1)) & (x < (x0 + wide).view(-1, 1, 1))
+    # The mean colour is 0 in [-1, 1].
     mask = (inside_y & inside_x & (chosen < probability).view(-1, 1, 1))[:, None]
     return torch.where(mask, torch.zeros((), device=images.device), images)
