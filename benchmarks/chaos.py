@@ -70,14 +70,14 @@ def disturb(command: list[str], *, kills: int, longest: float, home: Path, draws
     """Give a command until it ends by itself, and kill it or one of its training processes at random moments.
 
     Args:
-        command: To run.
-        kills: How often to kill.
+        command: Program and arguments.
+        kills: Number of kills.
         longest: Seconds to the next kill at most.
-        home: Where the command works.
+        home: Home that the command works in.
         draws: Source of randomness.
 
     Returns:
-        How often what was killed and in which stage, how often the command was given, and the seconds it all took.
+        Kills by victim and by stage, how often the command was given, and the seconds it all took.
     """
     killed = {"driver": 0, "rank": 0}
     during = dict.fromkeys(STAGES, 0)
@@ -149,15 +149,15 @@ def _at_work(home: Path) -> str:
 
 def _weights(home: Path, stage: str) -> list[bytes]:
     """Return the content of the weights that a stage wrote, found by what lies beside them."""
-    found = []
+    weights: list[bytes] = []
     for summary in sorted((home / "artifacts").rglob("summary.json")):
         folder = summary.parent
         is_joint = (folder / "pseudo_labels").is_dir() and (folder / "discriminator.safetensors").is_file()
         is_generator = not is_joint and (folder / "discriminator.safetensors").is_file()
         if (stage == "joint" and is_joint) or (stage == "generator" and is_generator):
-            found += [(folder / name).read_bytes() for name in WEIGHTS if (folder / name).is_file()]
-    assert found, f"no weights of {stage} in {home}"
-    return found
+            weights += [(folder / name).read_bytes() for name in WEIGHTS if (folder / name).is_file()]
+    assert weights, f"no weights of {stage} in {home}"
+    return weights
 
 
 if __name__ == "__main__":

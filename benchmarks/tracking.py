@@ -120,17 +120,18 @@ def restart(folder: Path, port: int, seconds: float, running: Any) -> None:
 
 
 def main() -> None:
+    """Measure all three stores, and print a summary as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--processes", type=int, default=4)
     arguments = parser.parse_args()
-    found: dict[str, Any] = {"processes": arguments.processes, "seconds": arguments.seconds}
+    results: dict[str, Any] = {"processes": arguments.processes, "seconds": arguments.seconds}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "sqlite"
         folder.mkdir()
         uri = f"sqlite:///{folder}/mlflow.db"
         context = multiprocessing.get_context("spawn")
-        found["sqlite"] = measure(
+        results["sqlite"] = measure(
             uri, folder, processes=arguments.processes, seconds=arguments.seconds, port=None, running=context.Event()
         )
         for kind in ("server", "server, stopped in the middle"):
@@ -145,7 +146,7 @@ def main() -> None:
             serving.start()
             try:
                 wait_for_store(f"http://127.0.0.1:{port}", 120)
-                found[kind] = measure(
+                results[kind] = measure(
                     f"http://127.0.0.1:{port}",
                     folder,
                     processes=arguments.processes,
@@ -156,7 +157,7 @@ def main() -> None:
             finally:
                 serving.terminate()
                 serving.join()
-    print(json.dumps(found, indent=1))
+    print(json.dumps(results, indent=1))
 
 
 if __name__ == "__main__":

@@ -62,19 +62,19 @@ def check_store(uri: str) -> None:
             f"MLFLOW_TRACKING_URI={address} carries a login, which would be logged and shown; put it into "
             "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
         )
+    server = uri.rstrip("/")
     try:
-        if not (_answers(f"{uri.rstrip('/')}/health") or _answers(f"{uri.rstrip('/')}{_API_PROBE}")):
-            raise UserError(
-                f"MLFLOW_TRACKING_URI={address} answers, but not as an MLflow server does; correct it, or unset it to "
-                "keep the runs in a local database"
-            )
+        is_served = _answers(f"{server}/health") or _answers(f"{server}{_API_PROBE}")
     except (OSError, ValueError) as error:
-        if isinstance(error, UserError):
-            raise
         raise UserError(
             f"no MLflow server answers at MLFLOW_TRACKING_URI={address} ({getattr(error, 'reason', error)}); start it, "
             "or unset MLFLOW_TRACKING_URI to keep the runs in a local database"
         ) from error
+    if not is_served:
+        raise UserError(
+            f"MLFLOW_TRACKING_URI={address} answers, but not as an MLflow server does; correct it, or unset it to "
+            "keep the runs in a local database"
+        )
 
 
 def wait_for_store(uri: str, seconds: float) -> bool:
