@@ -50,7 +50,7 @@ class Steps(NamedTuple):
 
     @property
     def fit(self) -> float:
-        """What estimation takes beyond looking."""
+        """Time of estimation beyond looking."""
         return self.estimate - self.observe
 
 
@@ -72,7 +72,7 @@ class Result:
 
 
 class Extraction(NamedTuple):
-    """What one shard took in its process."""
+    """Time and memory of one shard in its process."""
 
     seconds: float
     started: float

@@ -1,4 +1,4 @@
-"""How good estimated bodies are: real crops, real people of known orientation, rendered people, and the time it takes.
+"""Accuracy of estimated bodies: real crops, real people of known orientation, rendered people, and the time it takes.
 
 Run: OMP_NUM_THREADS=1 python -m benchmarks.mesh_accuracy crops FOLDER      (any pictures of people)
      OMP_NUM_THREADS=1 python -m benchmarks.mesh_accuracy oriented FOLDER   (PPPP_cCs1_00000O_NN.jpg, O from 1 to 8)
@@ -159,7 +159,7 @@ def _pa_mpjpe(kinds: Tensor, angles: Tensor, truth: Bodies) -> NDArray[np.float6
 
 
 def _joints(kinds: Tensor, angles: Tensor) -> Tensor:
-    """Where bones of posed bodies begin, shape (N, 14, 3)."""
+    """Return where bones of posed bodies begin, shape (N, 14, 3)."""
     model = load_body(TOPOLOGY).model
     labels = list(model.bone_labels)
     names = [f"{joint}.{side}" for joint in JOINTS for side in "LR"] + ["neck01", "head"]

@@ -1,4 +1,4 @@
-"""What ``genvar mesh inspect`` shows of a mesh cache: numbers, a histogram and a contact sheet."""
+"""Describe a mesh cache for ``genvar mesh inspect``: numbers, a histogram and a contact sheet."""
 
 import json
 from collections.abc import Mapping

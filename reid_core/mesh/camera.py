@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 class Cameras(NamedTuple):
-    """How bodies stand in their images. Every field has shape (B,).
+    """Places and sizes of bodies in their images. Every field has shape (B,).
 
     Lengths are fractions of the image's own width and height, so that a resized image keeps its camera.
 

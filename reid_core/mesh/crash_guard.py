@@ -19,7 +19,7 @@ MOST_CRASHES = 2  # of the process, before an input is skipped
 
 @dataclass
 class Note:
-    """What is known of earlier attempts.
+    """Knowledge of earlier attempts.
 
     Attributes:
         path: The file.

@@ -85,7 +85,7 @@ def _observe(picture: Picture, num_threads: int) -> Observation | None:
 
 
 def gather(people: Sequence[Observation]) -> tuple[Evidence, Tensor]:
-    """Put the looks at each of B people together: what to fit, and how certain the azimuth is, shape (B,)."""
+    """Put the looks at each of B people together; also returns how certain the azimuth is, 0 to 1, shape (B,)."""
     shape = (2, len(people), NUM_LANDMARKS)  # one or two looks at each person
     world, points, visible = np.zeros((*shape, 3)), np.zeros((*shape, 2)), np.zeros(shape)
     known = np.zeros(shape[:2], dtype=np.bool_)
@@ -117,7 +117,7 @@ def gather(people: Sequence[Observation]) -> tuple[Evidence, Tensor]:
 
 
 def _trust(points: Array, visible: Array, people: Sequence[Observation]) -> Array:
-    """Weight of every landmark: (B, 33, 2), (B, 33) to (B, 33). What is outside of the picture was guessed."""
+    """Weigh every landmark: (B, 33, 2), (B, 33) to (B, 33). Landmarks outside of the picture were guessed."""
     width = np.array([person.width / person.height for person in people])[:, None]
     inside = (points[..., 0] > 0) & (points[..., 0] < width) & (points[..., 1] > 0) & (points[..., 1] < 1)
     kind = np.ones(points.shape[1])

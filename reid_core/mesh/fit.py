@@ -90,7 +90,7 @@ class Evidence(NamedTuple):
     outline: Outline
 
     def to(self, device: torch.device) -> "Evidence":
-        """The same on another device."""
+        """Copy to another device."""
         outline = Outline(*(field.to(device) for field in self.outline))
         return Evidence(
             self.points.to(device),
@@ -118,7 +118,7 @@ class Fit(NamedTuple):
     reprojection: Tensor
 
     def to(self, device: torch.device) -> "Fit":
-        """The same on another device."""
+        """Copy to another device."""
         cameras = Cameras(*(field.to(device) for field in self.cameras))
         return Fit(self.angles_deg.to(device), self.build.to(device), cameras, self.reprojection.to(device))
 

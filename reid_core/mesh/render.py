@@ -17,7 +17,7 @@ NEAR = 10.0  # bodies are a few metres deep at most; the rasteriser wants every 
 
 
 class Fragments(NamedTuple):
-    """What every pixel sees.
+    """The surface behind every pixel.
 
     Attributes:
         face: Face of the nearest surface, -1 where there is none, shape (B, H, W).
@@ -112,7 +112,7 @@ def _join(tiles: Tensor, views: int, rows: int, columns: int) -> Tensor:
 
 
 def interpolate(fragments: Fragments, faces: Tensor, attributes: Tensor) -> Tensor:
-    """Spread what vertices carry over the pixels of the picture.
+    """Spread attributes of vertices over the pixels of the picture.
 
     Args:
         fragments: Of B views.
