@@ -48,7 +48,7 @@ def embed_pictures(
         mixed_precision=mixed_precision,
     )
     problems = [f"{names[row]}: {problem}" for row, problem in sorted(found.problems.items())]
-    if not len(found.rows):
+    if not len(found.indices):
         raise UserError(f"none of the {len(names)} pictures in {source} can be read ({_shortened(problems)})")
     if problems:
         _log.warning("%d of %d pictures in %s passed over: %s", len(problems), len(names), source, _shortened(problems))
@@ -59,7 +59,7 @@ def embed_pictures(
         "image_size": list(encoder.image_size),
         "flip": flip,
     }
-    return Features(tuple(names[row] for row in found.rows), found.features, root.absolute(), info)
+    return Features(tuple(names[index] for index in found.indices), found.features, root.absolute(), info)
 
 
 def _shortened(problems: Sequence[str]) -> str:

@@ -49,21 +49,21 @@ def run(
     cameras = None if images.cameras is None else np.array(images.cameras)
     workers = start_cluster_workers(compute, settings, len(memory))
     try:
-        found = pseudo_labels(memory, workers, settings, cameras=cameras)
+        result = pseudo_labels(memory, workers, settings, cameras=cameras)
     finally:
         workers.stop()
-    write_pseudo_labels(out_dir / "pseudo_labels" / "epoch-0000.parquet", images.image_ids, found.labels)
+    write_pseudo_labels(out_dir / "pseudo_labels" / "epoch-0000.parquet", images.image_ids, result.labels)
 
     write_cluster_pictures(
         memory,
-        found.labels,
+        result.labels,
         lambda index: load_images([images.paths[i] for i in index], (height, width)),
         out_dir,
         tracker,
         num_clusters=config.num_clusters_shown,
         num_images=config.num_images_shown,
     )
-    summary = {"num_images": len(memory), **cluster_numbers(found), "eps": found.eps, "note": found.note}
+    summary = {"num_images": len(memory), **cluster_numbers(result), "eps": result.eps, "note": result.note}
     (out_dir / "summary.json").write_text(json.dumps(summary, indent=1))
     cameras_used = [f"clustering.{name}" for name in settings.camera_ids()]
     warm = read_conditions(inputs["identity"])["identity"]

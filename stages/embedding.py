@@ -18,12 +18,12 @@ class Embedded(NamedTuple):
 
     Attributes:
         features: L2-normalised, (M, D) float32; (0, 0) when nothing could be read.
-        rows: Position of each among the files, (M,) int64, rising.
+        indices: Position of each among the files, (M,) int64, rising.
         problems: Position of every other file, and why it was passed over.
     """
 
     features: np.ndarray
-    rows: np.ndarray
+    indices: np.ndarray
     problems: dict[int, str]
 
 
@@ -98,17 +98,17 @@ def embed_readable(
         Embeddings of the others, and what was wrong with these.
     """
     shards = _shards(weights, paths, size, compute, flip=flip, mixed_precision=mixed_precision)
-    found = compute.map_shards(_embed_readable_shard, shards, description=description, **_resources(shards, compute))
+    results = compute.map_shards(_embed_readable_shard, shards, description=description, **_resources(shards, compute))
     blocks: list[np.ndarray] = []
-    rows: list[np.ndarray] = []
+    indices: list[np.ndarray] = []
     problems: dict[int, str] = {}
-    for index, (features, readable, problem_of) in enumerate(found):
+    for shard, (features, readable, problem_of) in enumerate(results):
         if len(readable):
             blocks.append(features)
-        rows.append(index * _SHARD + readable)
-        problems |= {index * _SHARD + row: problem for row, problem in problem_of.items()}
+        indices.append(shard * _SHARD + readable)
+        problems |= {shard * _SHARD + index: problem for index, problem in problem_of.items()}
     features = np.concatenate(blocks) if blocks else np.empty((0, 0), np.float32)
-    return Embedded(features, np.concatenate(rows), problems)
+    return Embedded(features, np.concatenate(indices), problems)
 
 
 def _shards(
@@ -116,8 +116,8 @@ def _shards(
 ) -> list[_Shard]:
     on_gpu = compute.num_gpus > 0
     threads = _cpus(compute)
-    parts = [tuple(paths[start : start + _SHARD]) for start in range(0, len(paths), _SHARD)]
-    return [_Shard(weights, part, size, on_gpu, threads, flip, mixed_precision) for part in parts]
+    blocks = [tuple(paths[start : start + _SHARD]) for start in range(0, len(paths), _SHARD)]
+    return [_Shard(weights, block, size, on_gpu, threads, flip, mixed_precision) for block in blocks]
 
 
 def _cpus(compute: Compute) -> int:
@@ -157,9 +157,9 @@ def _embed_readable_shard(shard: _Shard) -> tuple[np.ndarray, np.ndarray, dict[i
     from reid_core.data.images import verify_image
 
     verdicts = [verify_image(path) for path in shard.paths]
-    problems = {row: verdict.problem for row, verdict in enumerate(verdicts) if verdict.problem}
-    readable = np.array([row for row in range(len(verdicts)) if row not in problems], dtype=np.int64)
+    problems = {index: verdict.problem for index, verdict in enumerate(verdicts) if verdict.problem}
+    readable = np.array([index for index in range(len(verdicts)) if index not in problems], dtype=np.int64)
     if not len(readable):
         return np.empty((0, 0), np.float32), readable, problems
-    paths = tuple(shard.paths[row] for row in readable)
+    paths = tuple(shard.paths[index] for index in readable)
     return _embed_shard(replace(shard, paths=paths)), readable, problems

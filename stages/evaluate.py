@@ -1,7 +1,4 @@
-"""The evaluate stage: retrieval and clusters against the truth, where the data set knows it.
-
-The pictures of a finished evaluation: what the numbers look like.
-"""
+"""The evaluate stage: retrieval and clusters against the truth where the data set knows it, and pictures of both."""
 
 import json
 from collections.abc import Mapping
@@ -99,16 +96,6 @@ def run(config: EvaluateConfig, inputs: Mapping[str, Path], out_dir: Path, compu
     _summarise(metrics, out_dir, tracker)
 
 
-STAGE = Stage(
-    name="evaluate",
-    version=2,
-    config=EvaluateConfig,
-    needs=("data", *(stage.name for stage in MEASURED)),
-    run=run,
-    does="searches every query in the gallery and scores the ranking",
-)
-
-
 def why_skipped(manifest: Manifest) -> str | None:
     """Return one sentence on why retrieval cannot be measured, or None when it can."""
     if can_rank(manifest):
@@ -133,8 +120,8 @@ def _embed_sides(
         flip=config.flip,
         mixed_precision=config.mixed_precision,
     )
-    found = torch.from_numpy(features)
-    return labelled_side(query, found[: len(query)]), labelled_side(gallery, found[len(query) :])
+    both = torch.from_numpy(features)  # (Q + G, D)
+    return labelled_side(query, both[: len(query)]), labelled_side(gallery, both[len(query) :])
 
 
 def _reranked(config: EvaluateConfig, query: Side, gallery: Side) -> Ranking:
@@ -189,14 +176,14 @@ def _clusters(manifest: Manifest, inputs: Mapping[str, Path]) -> list[dict[str, 
             continue
         names, labels = read_pseudo_labels(files[-1])
         assert list(names) == image_ids, f"{files[-1]} does not belong to this manifest"
-        found = None if people is None else agreement(labels, people)
+        truth = None if people is None else agreement(labels, people)
         rows.append(
             {
                 "stage": stage,
                 "num_clusters": int(labels.max(initial=-1)) + 1,
                 "num_outliers": int((labels < 0).sum()),
-                "ari": found and found.ari,
-                "nmi": found and found.nmi,
+                "ari": truth and truth.ari,
+                "nmi": truth and truth.nmi,
             }
         )
     return rows
@@ -226,8 +213,8 @@ def _summarise(metrics: Mapping[str, Any], out_dir: Path, tracker: Tracker) -> N
         encoder = row["encoder"].replace(" + ", "-")  # MLflow takes no plus sign
         summary |= {f"{encoder}/{name}": value for name, value in row.items() if name != "encoder"}
     for row in metrics["clusters"]:
-        found = {name: value for name, value in row.items() if name != "stage" and value is not None}
-        summary |= {f"{row['stage']}/{name}": value for name, value in found.items()}
+        known = {name: value for name, value in row.items() if name != "stage" and value is not None}
+        summary |= {f"{row['stage']}/{name}": value for name, value in known.items()}
     tracker.log_metrics(summary)
     if metrics["skipped"]:
         summary["skipped"] = metrics["skipped"]
@@ -292,3 +279,13 @@ def draw_maps(manifest: Manifest, features: tuple[Tensor, Tensor], folder: Path,
     folder.mkdir(parents=True, exist_ok=True)
     draw_projection(places, people[chosen].tolist(), kind="person").save(folder / "projection-people.png")
     draw_projection(places, cameras[chosen].tolist(), kind="camera", first=1).save(folder / "projection-cameras.png")
+
+
+STAGE = Stage(
+    name="evaluate",
+    version=2,
+    config=EvaluateConfig,
+    needs=("data", *(stage.name for stage in MEASURED)),
+    run=run,
+    does="searches every query in the gallery and scores the ranking",
+)

@@ -1,7 +1,4 @@
-"""Which source of bodies the mesh stage uses: settings, checks and one source object a shard.
-
-The mesh stage: the body of every training image, and its guidance maps from eight sides.
-"""
+"""The mesh stage: a body for every training image, from one of several sources, drawn from eight sides."""
 
 import hashlib
 import json
@@ -32,13 +29,21 @@ from reid_core.mesh.smpl_source import SmplSource, read_smpl_table
 from reid_core.mesh.sources import EstimateSource, NoSource, Source, TruthSource
 from stages.stage import Stage, StageConfig
 
+_LOG = logging.getLogger(__name__)
 # Raised when a source makes other bodies or other maps of the same images.
 _MAPS_VERSION = 2
 _TRUTH = "truth.parquet"
+_SHOWN = 12  # images of the contact sheet
+# Below this share the rotations teach little, and something is probably wrong with the images.
+_FEW = 0.5
+_NO_MESH = (
+    "No image has a mesh, so nothing is rotated; D-mixup and contrast still train. "
+    "mesh.source=estimate finds bodies in photographs."
+)
 
 
-class MeshSourceConfig(StageConfig):
-    """Where bodies come from."""
+class MeshConfig(StageConfig):
+    """Where bodies come from and how finely they are drawn."""
 
     source: Literal["auto", "truth", "estimate", "smpl", "images", "none"] = Field(
         "auto",
@@ -51,6 +56,12 @@ class MeshSourceConfig(StageConfig):
     )
     smpl_model: Path | None = Field(None, description="For smpl: your SMPL model file (.pkl or .npz).")
     maps_dir: Path | None = Field(None, description="For images: the folder that holds render/, render_45/, ...")
+    topology: Literal["auto"] | Topology = Field(
+        "auto",
+        description="Body mesh, from 734 to 27,420 faces. auto: the full one on a GPU; on a CPU 3pc up to 64 pixels of "
+        "height, 5pc up to 128, 10pc above (ours).",
+    )
+    images_per_shard: int = Field(64, ge=1, le=10_000, description="Images of one unit of work (ours).")
 
     @field_validator("smpl_table", "smpl_model", "maps_dir")
     @classmethod
@@ -60,8 +71,8 @@ class MeshSourceConfig(StageConfig):
 
 
 @dataclass(frozen=True)
-class Plan:
-    """The chosen source.
+class SourcePlan:
+    """The chosen source of bodies.
 
     Attributes:
         name: As in the settings, never auto.
@@ -76,130 +87,6 @@ class Plan:
     digest: str
     draws: bool
     notes: tuple[str, ...] = ()
-
-
-def content_digest(config: MeshSourceConfig) -> str | None:
-    """Return a short name of the files that a source reads from outside of the pipeline; a UserError when they lack."""
-    if config.source not in ("smpl", "images"):
-        return None
-    check_source(config)
-    return _digest(*_outside(config))
-
-
-def read_by_workers(config: MeshSourceConfig) -> list[Path]:
-    """Return the file or folder that workers open; a table of SMPL bodies is read before, and sent to them in rows."""
-    path = {"smpl": config.smpl_model, "images": config.maps_dir}.get(config.source)
-    return [path] if path else []
-
-
-def check_source(config: MeshSourceConfig) -> None:
-    """Raise a UserError when files of the chosen source are not there, before any work."""
-    if config.source == "smpl":
-        table, model = _wanted(config, "smpl_table"), _wanted(config, "smpl_model")
-        check_smpl_model(model)
-        read_smpl_table(table)
-    if config.source == "images":
-        find_maps(_wanted(config, "maps_dir"), ())
-
-
-def plan_source(config: MeshSourceConfig, images: UnlabelledImages, data_dir: Path, topology: str, device: str) -> Plan:
-    """Choose the source of a data set's bodies.
-
-    Args:
-        config: Settings.
-        images: To be extracted.
-        data_dir: Output of the data stage.
-        topology: Body mesh to draw.
-        device: That draws, as torch names it.
-
-    Returns:
-        The plan; a UserError where the source lacks a file.
-    """
-    truth = data_dir / _TRUTH
-    name = config.source if config.source != "auto" else ("truth" if truth.is_file() else "estimate")
-    if name == "truth" and not truth.is_file():
-        raise UserError(
-            f"mesh.source=truth wants the bodies of rendered people in {truth}, but this data set has none; "
-            "use mesh.source=auto"
-        )
-    check_source(config)
-    digest = _digest(
-        f"{VERSION}/{_MAPS_VERSION}/{name}/{topology}/{device}",
-        *(content_digests([truth]) if name == "truth" else ()),
-        *_outside(config),
-    )
-    if name == "truth":
-        return Plan(name, lambda _: TruthSource(truth, topology, device), digest, draws=True)
-    if name == "estimate":
-        return Plan(name, lambda _: EstimateSource(topology, device), digest, draws=True)
-    if name == "smpl":
-        rows = read_smpl_table(_wanted(config, "smpl_table"))
-        model = _wanted(config, "smpl_model")
-        missing = rows.match(images.paths).count(None)
-        note = f"{missing:,} of {len(images):,} images are not in {config.smpl_table}." if missing else ""
-        return Plan(name, lambda paths: SmplSource(rows.select(paths), model, device), digest, True, _some(note))
-    if name == "images":
-        maps = find_maps(_wanted(config, "maps_dir"), images.paths)
-        lacking = [path for path in images.paths if path not in maps]
-        shown = ", ".join(path.name for path in lacking[:MISSING_SHOWN])
-        note = (
-            f"{len(lacking):,} of {len(images):,} images lack a map in {config.maps_dir} ({shown})." if lacking else ""
-        )
-
-        def given(paths: Sequence[Path]) -> Source:
-            return RenderedMapsSource({path: maps[path] for path in paths if path in maps})
-
-        return Plan(name, given, digest, False, _some(note))
-    return Plan(name, lambda _: NoSource(), digest, draws=False)
-
-
-def _outside(config: MeshSourceConfig) -> list[str]:
-    if config.source == "smpl":
-        return content_digests([path for path in (config.smpl_table, config.smpl_model) if path])
-    if config.source == "images" and config.maps_dir is not None:
-        files = sorted(path for path in config.maps_dir.glob("render*/**/*") if path.is_file())
-        names = [path.relative_to(config.maps_dir).as_posix() for path in files]
-        return [f"{name} {digest}" for name, digest in zip(names, content_digests(files), strict=True)]
-    return []
-
-
-def _wanted(config: MeshSourceConfig, name: str) -> Path:
-    path = getattr(config, name)
-    if path is None:
-        raise UserError(f"mesh.source={config.source} wants mesh.{name}, but it is not set; name the file or folder")
-    assert isinstance(path, Path)
-    if not path.exists():
-        raise UserError(f"mesh.{name} names {path}, which does not exist; correct the path")
-    return path
-
-
-def _some(note: str) -> tuple[str, ...]:
-    return (note,) if note else ()
-
-
-def _digest(*lines: str) -> str:
-    return hashlib.blake2b("\n".join(lines).encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
-
-
-_LOG = logging.getLogger(__name__)
-_SHOWN = 12  # images of the contact sheet
-_NO_MESH = (
-    "No image has a mesh, so nothing is rotated; D-mixup and contrast still train. "
-    "mesh.source=estimate finds bodies in photographs."
-)
-# Below this share the rotations teach little, and something is probably wrong with the images.
-_FEW = 0.5
-
-
-class MeshConfig(MeshSourceConfig):
-    """Where bodies come from and how finely they are drawn."""
-
-    topology: Literal["auto"] | Topology = Field(
-        "auto",
-        description="Body mesh, from 734 to 27,420 faces. auto: the full one on a GPU; on a CPU 3pc up to 64 pixels of "
-        "height, 5pc up to 128, 10pc above (ours).",
-    )
-    images_per_shard: int = Field(64, ge=1, le=10_000, description="Images of one unit of work (ours).")
 
 
 def run(config: MeshConfig, inputs: Mapping[str, Path], out_dir: Path, compute: Compute, tracker: Tracker) -> None:
@@ -234,8 +121,8 @@ def run(config: MeshConfig, inputs: Mapping[str, Path], out_dir: Path, compute: 
         (out_dir / "pictures").mkdir(parents=True, exist_ok=True)
         save_sheet(sheet, out_dir / "pictures" / NAME)
     summary = _summary(cache, plan)
-    kept = sum(len(shard.image_ids) for shard, whole in zip(shards, reused, strict=True) if whole)
-    summary |= {"images reused from an interrupted run": kept, "images extracted": len(images) - kept}
+    num_reused = sum(len(shard.image_ids) for shard, whole in zip(shards, reused, strict=True) if whole)
+    summary |= {"images reused from an interrupted run": num_reused, "images extracted": len(images) - num_reused}
     (out_dir / "summary.json").write_text(json.dumps(summary, indent=1))
     num_ok = cache.statuses().get("ok", 0)
     if summary["notes"]:
@@ -243,22 +130,9 @@ def run(config: MeshConfig, inputs: Mapping[str, Path], out_dir: Path, compute: 
     _LOG.info("mesh: %d of %d images have a mesh, %s", num_ok, len(cache), _counts(cache))
     numbers = {"images/with_mesh": float(num_ok), "images/without_mesh": float(len(images) - num_ok)}
     for name in ("confidence", "mask_iou", "reprojection"):
-        if math.isfinite(middle := _median(cache, name)):
-            numbers[f"mesh/median_{name}"] = middle
+        if math.isfinite(median := _median(cache, name)):
+            numbers[f"mesh/median_{name}"] = median
     tracker.log_metrics(numbers)
-
-
-STAGE = Stage(
-    name="mesh",
-    version=2,
-    config=MeshConfig,
-    needs=("data",),
-    run=run,
-    does="places a 3D body into each image and draws it from eight sides",
-    deterministic=True,
-    content=content_digest,
-    reads=read_by_workers,
-)
 
 
 def choose_topology(height: int, device: str) -> str:
@@ -276,7 +150,9 @@ def choose_topology(height: int, device: str) -> str:
     return "notoes_collapse3pc" if height <= 64 else "notoes_collapse5pc" if height <= 128 else "notoes_collapse10pc"
 
 
-def _shards(config: MeshConfig, images: UnlabelledImages, plan: Plan, info: CacheInfo, folder: Path) -> list[MeshShard]:
+def _shards(
+    config: MeshConfig, images: UnlabelledImages, plan: SourcePlan, info: CacheInfo, folder: Path
+) -> list[MeshShard]:
     step, run = config.images_per_shard, uuid.uuid4().hex
     return [
         MeshShard(
@@ -291,7 +167,104 @@ def _shards(config: MeshConfig, images: UnlabelledImages, plan: Plan, info: Cach
     ]
 
 
-def _summary(cache: MeshCache, plan: Plan) -> dict[str, object]:
+def plan_source(config: MeshConfig, images: UnlabelledImages, data_dir: Path, topology: str, device: str) -> SourcePlan:
+    """Choose the source of a data set's bodies.
+
+    Args:
+        config: Settings.
+        images: To be extracted.
+        data_dir: Output of the data stage.
+        topology: Body mesh to draw.
+        device: That draws, as torch names it.
+
+    Returns:
+        The plan; a UserError where the source lacks a file.
+    """
+    truth = data_dir / _TRUTH
+    name = config.source if config.source != "auto" else ("truth" if truth.is_file() else "estimate")
+    if name == "truth" and not truth.is_file():
+        raise UserError(
+            f"mesh.source=truth wants the bodies of rendered people in {truth}, but this data set has none; "
+            "use mesh.source=auto"
+        )
+    check_source(config)
+    digest = _digest(
+        f"{VERSION}/{_MAPS_VERSION}/{name}/{topology}/{device}",
+        *(content_digests([truth]) if name == "truth" else ()),
+        *_outside(config),
+    )
+    if name == "truth":
+        return SourcePlan(name, lambda _: TruthSource(truth, topology, device), digest, draws=True)
+    if name == "estimate":
+        return SourcePlan(name, lambda _: EstimateSource(topology, device), digest, draws=True)
+    if name == "smpl":
+        bodies = read_smpl_table(_wanted(config, "smpl_table"))
+        model = _wanted(config, "smpl_model")
+        missing = bodies.match(images.paths).count(None)
+        notes = (f"{missing:,} of {len(images):,} images are not in {config.smpl_table}.",) if missing else ()
+        return SourcePlan(name, lambda paths: SmplSource(bodies.select(paths), model, device), digest, True, notes)
+    if name == "images":
+        maps = find_maps(_wanted(config, "maps_dir"), images.paths)
+        lacking = [path for path in images.paths if path not in maps]
+        names = ", ".join(path.name for path in lacking[:MISSING_SHOWN])
+        note = f"{len(lacking):,} of {len(images):,} images lack a map in {config.maps_dir} ({names})."
+
+        def rendered(paths: Sequence[Path]) -> Source:
+            return RenderedMapsSource({path: maps[path] for path in paths if path in maps})
+
+        return SourcePlan(name, rendered, digest, draws=False, notes=(note,) if lacking else ())
+    return SourcePlan(name, lambda _: NoSource(), digest, draws=False)
+
+
+def check_source(config: MeshConfig) -> None:
+    """Raise a UserError when files of the chosen source are not there, before any work."""
+    if config.source == "smpl":
+        table, model = _wanted(config, "smpl_table"), _wanted(config, "smpl_model")
+        check_smpl_model(model)
+        read_smpl_table(table)
+    if config.source == "images":
+        find_maps(_wanted(config, "maps_dir"), ())
+
+
+def content_digest(config: MeshConfig) -> str | None:
+    """Return a short name of the files that a source reads from outside of the pipeline; a UserError when they lack."""
+    if config.source not in ("smpl", "images"):
+        return None
+    check_source(config)
+    return _digest(*_outside(config))
+
+
+def read_by_workers(config: MeshConfig) -> list[Path]:
+    """Return the file or folder that workers open; a table of SMPL bodies is read before, and sent to them in rows."""
+    path = {"smpl": config.smpl_model, "images": config.maps_dir}.get(config.source)
+    return [path] if path else []
+
+
+def _outside(config: MeshConfig) -> list[str]:
+    if config.source == "smpl":
+        return content_digests([path for path in (config.smpl_table, config.smpl_model) if path])
+    if config.source == "images" and config.maps_dir is not None:
+        files = sorted(path for path in config.maps_dir.glob("render*/**/*") if path.is_file())
+        names = [path.relative_to(config.maps_dir).as_posix() for path in files]
+        return [f"{name} {digest}" for name, digest in zip(names, content_digests(files), strict=True)]
+    return []
+
+
+def _wanted(config: MeshConfig, name: str) -> Path:
+    path = getattr(config, name)
+    if path is None:
+        raise UserError(f"mesh.source={config.source} wants mesh.{name}, but it is not set; name the file or folder")
+    assert isinstance(path, Path)
+    if not path.exists():
+        raise UserError(f"mesh.{name} names {path}, which does not exist; correct the path")
+    return path
+
+
+def _digest(*lines: str) -> str:
+    return hashlib.blake2b("\n".join(lines).encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
+
+
+def _summary(cache: MeshCache, plan: SourcePlan) -> dict[str, object]:
     statuses = cache.statuses()
     num_ok = statuses.get("ok", 0)
     notes = list(plan.notes)
@@ -323,7 +296,19 @@ def _counts(cache: MeshCache) -> str:
 
 def _median(cache: MeshCache, name: str) -> float:
     """Median over the images with a mesh, nan where nothing is known."""
-    found = cache.available(cache.image_ids).numpy()
-    values = cache.column(name)[found]
+    values = cache.column(name)[cache.available(cache.image_ids).numpy()]
     values = values[np.isfinite(values)]
     return float(np.median(values)) if len(values) else math.nan
+
+
+STAGE = Stage(
+    name="mesh",
+    version=2,
+    config=MeshConfig,
+    needs=("data",),
+    run=run,
+    does="places a 3D body into each image and draws it from eight sides",
+    deterministic=True,
+    content=content_digest,
+    reads=read_by_workers,
+)

@@ -1,7 +1,4 @@
-"""Filling the templates of pages that need nothing beside themselves.
-
-The page: what the template is filled with, section by section.
-"""
+"""The report as one page: what its template is filled with, section by section."""
 
 import datetime
 from collections.abc import Mapping
@@ -27,31 +24,11 @@ from stages.reporting.results import (
     sentence,
 )
 
-
-def render(template: str, **values: object) -> str:
-    """Return a page; every value is escaped, and a name that the template uses must be given.
-
-    Args:
-        template: File name in the ``stages`` package.
-        values: What it is filled with.
-    """
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, loader=FunctionLoader(_read)
-    )
-    return environment.get_template(template).render(**values)
-
-
-def _read(name: str) -> str:
-    return (files("stages") / name).read_text(encoding="utf-8")
-
-
 # The packages that a result can depend on; the others are in each stage's own record.
 PACKAGES_SHOWN = (
     "genvar", "python", "torch", "torchvision", "pytorch3d", "easypytorch3d", "anny", "faiss-gpu", "faiss-cpu", "ray",
     "mlflow", "numpy", "pyarrow", "pydantic", "scikit-learn", "pillow",
 )  # fmt: skip
-
-
 # Entries of a summary that are sentences for people, and what is said before them.
 SENTENCES = {"note": "", "notes": "", "left out": "left out unreadable images: "}
 LONGEST_REMARK = 400  # characters
@@ -114,6 +91,23 @@ def page(title: str, stages: Mapping[str, StageFacts]) -> str:
     )
 
 
+def render(template: str, **values: object) -> str:
+    """Return a page; every value is escaped, and a name that the template uses must be given.
+
+    Args:
+        template: File name in the ``stages`` package.
+        values: What it is filled with.
+    """
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, loader=FunctionLoader(_read)
+    )
+    return environment.get_template(template).render(**values)
+
+
+def _read(name: str) -> str:
+    return (files("stages") / name).read_text(encoding="utf-8")
+
+
 def newest_pipeline(stages: Mapping[str, StageFacts]) -> str:
     """Return the pipeline that computed the stage which ended last, or an empty text when none recorded it."""
     known = [facts.marker for facts in stages.values() if isinstance(facts.marker.get("pipeline"), str)]
@@ -129,23 +123,24 @@ def stage_line(facts: StageFacts, newest: str = "") -> StageLine:
         time=duration(seconds_of(facts)) if is_number(facts.marker.get("seconds")) else "–",
         when=minute(str(facts.marker.get("finished") or "–")) + (", reused" if reused else ""),
         wrote=f"{facts.num_files:,} {'file' if facts.num_files == 1 else 'files'}, {size(facts.num_bytes)}",
-        # The scores stand in the table of results already.
         facts=()
-        if facts.stage.name == "evaluate"
-        else tuple((name.replace("_", " "), words(value)) for name, value in facts.summary.items() if value != ""),
+        if facts.metrics
+        else tuple(  # the scores stand in the table of results already
+            (name.replace("_", " "), words(value)) for name, value in facts.summary.items() if value != ""
+        ),
         curves=curves(facts.history, facts.monitor),
     )
 
 
 def pictures_of(stages: Mapping[str, StageFacts]) -> list[Picture]:
-    """Embed the pictures: what was generated and found first, what it was made from last."""
-    order = {name: place for place, name in enumerate(("joint", "generator", "evaluate", "cluster", "mesh", "data"))}
-    names = sorted(stages, key=lambda name: order.get(name, len(order)))
+    """Embed the pictures: those of the last stage first, so what was found before what it was made from."""
     known = list(CAPTIONS)
     return [
-        picture(name, path, kind=kind_of(path.stem, stages[name]))
-        for name in names
-        for path in sorted(stages[name].pictures, key=lambda path: known.index(path.stem) if path.stem in known else 99)
+        picture(facts.stage.name, path, kind=kind_of(path.stem, facts))
+        for facts in reversed(list(stages.values()))
+        for path in sorted(
+            facts.pictures, key=lambda path: known.index(path.stem) if path.stem in known else len(known)
+        )
     ]
 
 
@@ -160,8 +155,7 @@ def remarks(stages: Mapping[str, StageFacts]) -> list[str]:
     said: dict[str, None] = {}
     for facts in stages.values():
         for name, value in facts.summary.items():
-            # Why there was no evaluation is the headline already.
-            if facts.stage.name != "evaluate" and isinstance(value, str) and value and name in SENTENCES:
+            if isinstance(value, str) and value and name in SENTENCES:
                 text = value if len(value) <= LONGEST_REMARK else value[:LONGEST_REMARK].rsplit(" ", 1)[0] + " ..."
                 said[f"{facts.stage.name}: {sentence(SENTENCES[name] + text)}"] = None
     return list(said)

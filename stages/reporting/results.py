@@ -1,7 +1,4 @@
-"""The results as people read them: one sentence, the table of encoders, the table of clusters.
-
-How many images have a body, and why the others have none.
-"""
+"""The results as people read them: one sentence, and tables of encoders, clusters, cameras and bodies."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +11,16 @@ from stages.training.conditions import Conditions
 
 TITLES = {encoder.name: encoder.title for _, encoder in ENCODERS}
 SCORES = {"mAP": "mAP", "rank1": "rank-1", "rank5": "rank-5", "rank10": "rank-10", "rank20": "rank-20", "mINP": "mINP"}
+
+# Statuses of bodies.
+MEANINGS = {
+    "ok": "a body was placed",
+    "no_person": "nobody was recognised",
+    "low_confidence": "a body was placed, but not trusted",
+    "unreadable": "the file could not be decoded",
+    "failed": "the worker died over it, twice",
+    "no_mesh": "no body was looked for",
+}
 
 
 @dataclass(frozen=True)
@@ -104,6 +111,23 @@ def camera_table(stages: Mapping[str, StageFacts]) -> Table | None:
     return Table(head, cells, (1, 1 + len(gallery)))
 
 
+def body_table(mesh: StageFacts) -> Table | None:
+    """Return images by status; None when the mesh stage counted none."""
+    recorded = mesh.summary.get("status")
+    recorded = recorded if isinstance(recorded, Mapping) else {}
+    counts = {
+        status: int(recorded[status]) for status in MEANINGS if is_number(recorded.get(status)) and recorded[status]
+    }
+    total = sum(counts.values())
+    if not total:
+        return None
+    rows = tuple(
+        (status.replace("_", " "), f"{count:,}", f"{100 * count / total:.1f} %", MEANINGS[status])
+        for status, count in counts.items()
+    )
+    return Table(("body", "images", "share", "meaning"), rows, (1, 3))
+
+
 def headline(stages: Mapping[str, StageFacts]) -> str:
     """Return the result in one sentence, or why there is none."""
     metrics = stages["evaluate"].metrics
@@ -175,35 +199,3 @@ def signed(value: float) -> str:
 def sentence(text: str) -> str:
     """End a text with one full stop."""
     return text.rstrip(". ") + "."
-
-
-MEANINGS = {
-    "ok": "a body was placed",
-    "no_person": "nobody was recognised",
-    "low_confidence": "a body was placed, but not trusted",
-    "unreadable": "the file could not be decoded",
-    "failed": "the worker died over it, twice",
-    "no_mesh": "no body was looked for",
-}
-
-
-def body_table(mesh: StageFacts) -> Table | None:
-    """Return images by status; None when the mesh stage counted none."""
-    counts = status_counts(mesh.summary)
-    total = sum(counts.values())
-    if not total:
-        return None
-    rows = tuple(
-        (status.replace("_", " "), f"{number:,}", f"{100 * number / total:.1f} %", MEANINGS[status])
-        for status, number in counts.items()
-    )
-    return Table(("body", "images", "share", "meaning"), rows, (1, 3))
-
-
-def status_counts(summary: Mapping[str, Any]) -> dict[str, int]:
-    """Find the counts in a summary: at its top, or one level down."""
-    for part in (summary, *(value for value in summary.values() if isinstance(value, Mapping))):
-        found = {name: part[name] for name in MEANINGS if isinstance(part.get(name), int) and part[name] is not True}
-        if found:
-            return {name: number for name, number in found.items() if number}
-    return {}

@@ -1,4 +1,4 @@
-"""What the three training stages share: images in memory, varied batches, clustering."""
+"""Data of the training stages: images in memory, their guidance maps, varied batches, and what an epoch writes."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -189,11 +189,11 @@ class GuidanceSource:
         has_mesh = self.has_mesh[index].to(images.device)
         return torch.cat([guidance_for(images, column, has_mesh) for column in maps.unbind(dim=1)], dim=1)
 
-    def shown(self, count: int) -> Tensor:
-        """Choose up to ``count`` images for pictures, spread over the data, with a mesh where there are any."""
-        able = self.has_mesh.nonzero().squeeze(1)
-        able = able if len(able) >= count else torch.arange(len(self._ids))
-        return able[torch.linspace(0, len(able) - 1, min(count, len(able))).long()]
+    def for_pictures(self, count: int) -> Tensor:
+        """Choose up to ``count`` images, spread over the data, with a mesh where that many have one, shape (count,)."""
+        indices = self.has_mesh.nonzero().squeeze(1)
+        indices = indices if len(indices) >= count else torch.arange(len(self._ids))
+        return indices[torch.linspace(0, len(indices) - 1, min(count, len(indices))).long()]
 
 
 def varied_batch(

@@ -22,15 +22,15 @@ class EpochLog:
 
     Args:
         timer: Of the epoch; the parts of the work it counted are part of the row.
-        kept: What ``state`` returned, when the epoch is continued in the middle.
+        state: What ``state`` returned, when the epoch is continued in the middle.
     """
 
-    def __init__(self, timer: Timer, kept: Mapping[str, Any] | None = None) -> None:
-        kept = kept or {}
+    def __init__(self, timer: Timer, state: Mapping[str, Any] | None = None) -> None:
+        state = state or {}
         self.timer = timer
-        self._sums: dict[str, Tensor] = {name: total.clone() for name, total in kept.get("sums", {}).items()}
-        self._counts: dict[str, int] = dict(kept.get("counts", {}))
-        self._skipped = int(kept.get("skipped", 0))
+        self._sums: dict[str, Tensor] = {name: total.clone() for name, total in state.get("sums", {}).items()}
+        self._counts: dict[str, int] = dict(state.get("counts", {}))
+        self._skipped = int(state.get("skipped", 0))
         self._skipped_in_a_row = 0
         self._images = 0
         self._start = time.perf_counter()

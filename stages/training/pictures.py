@@ -62,14 +62,14 @@ def write_pictures(
     encoder.eval()
     generator.eval()
     with torch.no_grad():
-        index = guidance.shown(num_people)
-        shown = images.batch(index, device)
-        grid = generator_grid(generator, encoder, shown, guidance.all_angles(index, shown), [0, *ANGLES])
-        index = guidance.shown(num_people)  # half as many pairs, of three rows each
+        index = guidance.for_pictures(num_people)
+        people = images.batch(index, device)  # (B, 3, H, W)
+        grid = generator_grid(generator, encoder, people, guidance.all_angles(index, people), [0, *ANGLES])
+        index = guidance.for_pictures(num_people)  # half as many pairs, of three rows each
         index = index[: len(index) // 2 * 2]
-        shown = images.batch(index, device)
-        still, _ = guidance.pair(index, torch.zeros(len(index), dtype=torch.long), shown)
-        mixes = mixing_sheet(generator, encoder, shown, still) if len(index) else None
+        people = images.batch(index, device)
+        still, _ = guidance.pair(index, torch.zeros(len(index), dtype=torch.long), people)
+        mixes = mixing_sheet(generator, encoder, people, still) if len(index) else None
     for module, training in modes:
         module.training = training
     for name, picture in (("generator-grid.png", grid), ("mixing-grid.png", mixes)):
@@ -110,11 +110,11 @@ def write_cluster_pictures(
         "clusters-most-mixed.png": most_mixed(views, num_clusters),
         "clusters-outliers.png": outliers(labels, num_clusters, num_images),
     }
-    for name, shown in sheets.items():
+    for name, clusters in sheets.items():
         (folder / name).unlink(missing_ok=True)  # an earlier epoch may have had outliers, this one none
-        if shown:
-            rows = [[Cell(image) for image in pixels(view.members)] for view in shown]
-            draw_sheet(rows, [_title(view) for view in shown]).save(folder / name)
+        if clusters:
+            rows = [[Cell(image) for image in pixels(view.members)] for view in clusters]
+            draw_sheet(rows, [_title(view) for view in clusters]).save(folder / name)
             tracker.log_file(folder / name, PICTURES)
     draw_sizes([view.size for view in views], int((labels < 0).sum()), folder / "cluster-sizes.png")
     tracker.log_file(folder / "cluster-sizes.png", PICTURES)

@@ -1,7 +1,4 @@
-"""Checkpoints of the training stages: what one holds, when it is made, and how a training finds its way back.
-
-Where a training stands: epochs that are done, the place in the one that goes on, and checkpoints of both.
-"""
+"""Checkpoints of the training stages: when one is made, what it holds, and how a training goes on from it."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
@@ -93,13 +90,13 @@ class Progress:
     Args:
         context: Of the training loop.
         checkpoints: When one is made.
-        parts: What training changes, by name; filled in place where there is a checkpoint.
+        training_state: What training changes, by name; filled in place where there is a checkpoint.
         averaged: Networks whose running statistics differ between the ranks; a checkpoint holds their mean.
 
     Attributes:
         history: One row for each epoch that is done.
         labels: Pseudo labels of the newest of them, shape (N,); None where there are none.
-        middle: What an interrupted epoch goes on from; None at the start of one.
+        partial_epoch: What an interrupted epoch goes on from; None at the start of one.
         first_iteration: Of the epoch that comes next, or goes on.
     """
 
@@ -107,12 +104,12 @@ class Progress:
         self,
         context: TrainContext,
         checkpoints: CheckpointConfig,
-        parts: Mapping[str, Stateful],
+        training_state: Mapping[str, Stateful],
         *,
         averaged: Sequence[nn.Module] = (),
     ) -> None:
         self._context, self._checkpoints = context, checkpoints
-        self._parts, self._averaged = dict(parts), tuple(averaged)
+        self._training_state, self._averaged = dict(training_state), tuple(averaged)
         self.history: list[dict[str, float]] = []
         self.labels: Tensor | None = None
         self.partial_epoch: Mapping[str, Any] | None = None
@@ -120,25 +117,25 @@ class Progress:
         state = load_state(context)
         self.fresh = state is None
         if state is not None:
-            for name, part in self._parts.items():
-                part.load_state_dict(state["parts"][name])
+            for name, trained in self._training_state.items():
+                trained.load_state_dict(state["training_state"][name])
             self.history, self.labels = state["history"], state["labels"]
-            self.partial_epoch, self.first_iteration = state["middle"], state["iteration"]
+            self.partial_epoch, self.first_iteration = state["partial_epoch"], state["iteration"]
 
     def epochs(self, num_epochs: int) -> range:
         """Return the epochs that are left, the interrupted one first."""
         return range(len(self.history), num_epochs)
 
-    def iteration_done(self, iteration: int, num_iterations: int, middle: Mapping[str, Any]) -> None:
+    def iteration_done(self, iteration: int, num_iterations: int, partial_epoch: Mapping[str, Any]) -> None:
         """Make a checkpoint within an epoch, where one is due; called by every rank.
 
         Args:
             iteration: That has ended, from 0.
             num_iterations: Of the epoch.
-            middle: What the rest of the epoch needs, besides the parts.
+            partial_epoch: What the rest of the epoch needs, besides the training state.
         """
         if self._checkpoints.due(iteration, num_iterations):
-            self._save(len(self.history), iteration + 1, middle)
+            self._save(len(self.history), iteration + 1, partial_epoch)
 
     def epoch_done(self, row: dict[str, float], labels: Tensor | None = None) -> None:
         """Count an epoch and its pseudo labels; the checkpoint comes with ``save``, after all that is to be seen."""
@@ -149,13 +146,13 @@ class Progress:
         """Make the checkpoint between two epochs; called by every rank."""
         self._save(len(self.history), 0, None)
 
-    def _save(self, epoch: int, iteration: int, middle: Mapping[str, Any] | None) -> None:
+    def _save(self, epoch: int, iteration: int, partial_epoch: Mapping[str, Any] | None) -> None:
         for network in self._averaged:
             synchronise_buffers(network)
         state = {
-            "parts": {name: part.state_dict() for name, part in self._parts.items()},
+            "training_state": {name: trained.state_dict() for name, trained in self._training_state.items()},
             "history": self.history,
             "labels": self.labels,
-            "middle": None if middle is None else dict(middle),
+            "partial_epoch": None if partial_epoch is None else dict(partial_epoch),
         }
         save_state(self._context, epoch, iteration, state, keep=self._checkpoints.keep)

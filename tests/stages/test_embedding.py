@@ -46,13 +46,13 @@ def test_what_cannot_be_read_is_passed_over_and_said(tmp_path: Path, monkeypatch
     found = embed_readable(weights, paths, (64, 32), compute, description="Embedding")
     nothing = embed_readable(weights, paths[3:6], (64, 32), compute, description="Embedding")
     compute.close()
-    assert found.rows.tolist() == [0, 2, 6]
+    assert found.indices.tolist() == [0, 2, 6]
     assert sorted(found.problems) == [1, 3, 4, 5]
     assert "cannot be decoded" in found.problems[1]
     assert found.problems[4] == "the file is empty"
     expected = embed(load_identity(weights), load_images(good, (64, 32)), batch_size=3, device="cpu").numpy()
     np.testing.assert_allclose(found.features, expected, atol=1e-5)
-    assert len(nothing.rows) == 0
+    assert len(nothing.indices) == 0
     assert len(nothing.features) == 0
 
 

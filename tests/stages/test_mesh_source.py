@@ -16,7 +16,7 @@ from reid_core.mesh.smpl_source import SmplSource
 from reid_core.mesh.sources import EstimateSource, TruthSource
 from stages.data import DataConfig
 from stages.data import run as run_data
-from stages.mesh import MeshConfig, MeshSourceConfig, content_digest, plan_source, run
+from stages.mesh import MeshConfig, content_digest, plan_source, run
 from tests.reid_core.mesh.fake_smpl import write_npz
 from tests.stages.pictures import write_crops
 
@@ -52,20 +52,20 @@ def write_maps(folder: Path, names: tuple[str, ...]) -> Path:
 
 
 def test_auto_takes_the_truth_where_there_is_one(tmp_path: Path, images: UnlabelledImages) -> None:
-    estimate = plan_source(MeshSourceConfig(), images, tmp_path, "t", "cpu")
+    estimate = plan_source(MeshConfig(), images, tmp_path, "t", "cpu")
     assert (estimate.name, estimate.source(images.paths)) == ("estimate", EstimateSource("t"))
     (tmp_path / "truth.parquet").touch()
-    truth = plan_source(MeshSourceConfig(), images, tmp_path, "t", "cpu")
+    truth = plan_source(MeshConfig(), images, tmp_path, "t", "cpu")
     assert (truth.name, truth.source(images.paths)) == ("truth", TruthSource(tmp_path / "truth.parquet", "t"))
     assert truth.digest != estimate.digest
     (tmp_path / "truth.parquet").write_bytes(b"other people")
-    assert plan_source(MeshSourceConfig(), images, tmp_path, "t", "cpu").digest != truth.digest
-    assert plan_source(MeshSourceConfig(source="none"), images, tmp_path, "t", "cpu").name == "none"
+    assert plan_source(MeshConfig(), images, tmp_path, "t", "cpu").digest != truth.digest
+    assert plan_source(MeshConfig(source="none"), images, tmp_path, "t", "cpu").name == "none"
 
 
 def test_smpl_tells_how_many_images_the_table_lacks(tmp_path: Path, images: UnlabelledImages) -> None:
     table, model = write_table(tmp_path / "t.npz", ("x/a.jpg", "x/c.jpg")), write_npz(tmp_path / "m.npz")
-    config = MeshSourceConfig(source="smpl", smpl_table=table, smpl_model=model)
+    config = MeshConfig(source="smpl", smpl_table=table, smpl_model=model)
     plan = plan_source(config, images, tmp_path, "t", "cpu")
     assert plan.notes == (f"1 of 3 images are not in {table}.",)
     source = plan.source(images.paths[1:])
@@ -80,7 +80,7 @@ def test_smpl_tells_how_many_images_the_table_lacks(tmp_path: Path, images: Unla
 def test_maps_tell_which_images_lack_one(tmp_path: Path, images: UnlabelledImages) -> None:
     folder = write_maps(tmp_path / "maps", NAMES)
     (folder / "render_180" / "b.png").unlink()
-    plan = plan_source(MeshSourceConfig(source="images", maps_dir=folder), images, tmp_path, "t", "cpu")
+    plan = plan_source(MeshConfig(source="images", maps_dir=folder), images, tmp_path, "t", "cpu")
     assert plan.notes == (f"1 of 3 images lack a map in {folder} (b.png).",)
     source = plan.source(images.paths)
     assert isinstance(source, RenderedMapsSource)
@@ -89,13 +89,13 @@ def test_maps_tell_which_images_lack_one(tmp_path: Path, images: UnlabelledImage
 
 def test_what_is_named_must_exist(tmp_path: Path, images: UnlabelledImages) -> None:
     with pytest.raises(UserError, match=r"wants mesh\.maps_dir, but it is not set"):
-        content_digest(MeshSourceConfig(source="images"))
+        content_digest(MeshConfig(source="images"))
     table = write_table(tmp_path / "t.npz", NAMES)
     (tmp_path / "m.pkl").write_bytes(b"no model")
     with pytest.raises(UserError, match="is no SMPL model"):
-        content_digest(MeshSourceConfig(source="smpl", smpl_table=table, smpl_model=tmp_path / "m.pkl"))
+        content_digest(MeshConfig(source="smpl", smpl_table=table, smpl_model=tmp_path / "m.pkl"))
     with pytest.raises(ValidationError):
-        MeshSourceConfig.model_validate({"source": "hmr"})
+        MeshConfig.model_validate({"source": "hmr"})
 
 
 @pytest.mark.parametrize("source", ["smpl", "images"])

@@ -16,7 +16,7 @@ from stages.training.conditions import Conditions, write_conditions
 STAGES = {stage.name: stage for stage in REPORTED}
 SUMMARIES: dict[str, dict[str, Any]] = {
     "data": {"dataset": "synthetic", "num_train": 800, "num_query": 80, "num_gallery": 320, "unreadable": 0},
-    "mesh": {"num_images": 800, "ok": 800, "topology": "notoes_collapse5pc"},
+    "mesh": {"images": 800, "status": {"ok": 800}, "topology": "notoes_collapse5pc"},
     "identity": {"num_epochs": 12, "loss": 1.234567},
     "generator": {"num_epochs": 8, "reconstruction": 0.083},
     "cluster": {"num_clusters": 71, "num_outliers": 44},

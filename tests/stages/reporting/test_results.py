@@ -1,9 +1,11 @@
+import json
 from pathlib import Path
 from typing import Any
 
-from stages.reporting.facts import StageFacts
+from stages.reporting.facts import StageFacts, read_facts
 from stages.reporting.results import (
     best_on_test,
+    body_table,
     camera_table,
     cluster_table,
     encoder_table,
@@ -14,7 +16,7 @@ from stages.reporting.results import (
     with_interval,
 )
 from stages.training.conditions import write_conditions
-from tests.stages.reporting.folders import LOADED, METRICS, WARM, facts_of, finished_stages
+from tests.stages.reporting.folders import LOADED, METRICS, STAGES, WARM, facts_of, finished_stages
 
 
 def stages(root: Path, **changed: Any) -> dict[str, StageFacts]:
@@ -62,6 +64,19 @@ def test_one_encoder_alone_is_not_called_the_best(tmp_path: Path) -> None:
     table = encoder_table(stages(tmp_path, rows=METRICS["rows"][:1]))
     assert table is not None
     assert table.best == frozenset()
+
+
+def test_shares_of_bodies_add_up(tmp_path: Path) -> None:
+    status = {"ok": 3000, "unreadable": 1000, "failed": 0, "no_person": True}
+    (tmp_path / "summary.json").write_text(json.dumps({"status": status}))
+    table = body_table(read_facts(STAGES["mesh"], tmp_path))
+    assert table is not None
+    assert table.rows == (
+        ("ok", "3,000", "75.0 %", "a body was placed"),
+        ("unreadable", "1,000", "25.0 %", "the file could not be decoded"),
+    )
+    (tmp_path / "summary.json").write_text("{}")
+    assert body_table(read_facts(STAGES["mesh"], tmp_path)) is None
 
 
 def test_gains_are_differences_of_map(tmp_path: Path) -> None:
