@@ -15,6 +15,7 @@ from stages.reporting.pictures import CAPTIONS, Picture, picture
 from stages.reporting.results import (
     best_on_test,
     body_table,
+    camera_note,
     camera_table,
     cluster_table,
     encoder_table,
@@ -76,6 +77,7 @@ def page(title: str, stages: Mapping[str, StageFacts]) -> str:
         headline=headline(stages),
         encoders=encoder_table(stages),
         query_note=query_note(stages),
+        camera_note=camera_note(stages),
         intervals=has_intervals(stages),
         best_on_test=best_on_test(stages),
         cameras=camera_table(stages),

@@ -144,6 +144,13 @@ def headline(stages: Mapping[str, StageFacts]) -> str:
     return start + (f": {', '.join(gains)}." if gains else ".")
 
 
+def camera_note(stages: Mapping[str, StageFacts]) -> str:
+    """Say by which settings camera ids were used; empty where none is known."""
+    conditions = [one for facts in stages.values() for one in facts.conditions.values()]
+    used = dict.fromkeys(setting for one in conditions for setting in one.camera_ids or ())
+    return f"Camera ids were used by {', '.join(used)}." if used else ""
+
+
 def query_note(stages: Mapping[str, StageFacts]) -> str:
     """Say how many queries the scores are a mean over."""
     rows = score_rows(stages)

@@ -57,7 +57,7 @@ class Conditions(BaseModel):
         """Return the conditions for people: heading to text, the seeds last."""
         cameras, size, seeds = self.camera_ids, self.image_size, sorted(set((self.seeds or {}).values()))
         return {
-            "camera ids used": UNKNOWN if cameras is None else f"yes: {', '.join(cameras)}" if cameras else "no",
+            "camera ids used": UNKNOWN if cameras is None else "yes" if cameras else "no",
             "pre-training": self.pretraining or UNKNOWN,
             "epoch": self.epoch or UNKNOWN,
             "data set": self.dataset or UNKNOWN,

@@ -6,6 +6,7 @@ from stages.reporting.facts import StageFacts, read_facts
 from stages.reporting.results import (
     best_on_test,
     body_table,
+    camera_note,
     camera_table,
     cluster_table,
     encoder_table,
@@ -47,8 +48,9 @@ def test_each_encoder_has_the_conditions_that_its_stage_recorded(tmp_path: Path)
     assert encoders is not None
     assert clusters is not None
     used = [row[encoders.head.index("camera ids used")] for row in encoders.rows]
-    assert used == ["no", "yes: identity.cameras.weight", "yes: identity.cameras.weight"]
-    assert [row[-1] for row in clusters.rows] == ["unknown", "yes: identity.cameras.weight"]
+    assert used == ["no", "yes", "yes"]
+    assert [row[-1] for row in clusters.rows] == ["unknown", "yes"]
+    assert camera_note(facts) == "Camera ids were used by identity.cameras.weight."
 
 
 def test_an_older_run_that_recorded_no_conditions_has_unknown_ones(tmp_path: Path) -> None:

@@ -41,8 +41,9 @@ def compute() -> Iterator[LocalCompute]:
 )
 def test_every_setting_that_uses_camera_ids_is_told(config: IdentityConfig | JointConfig, used: list[str]) -> None:
     assert config.camera_ids() == used
-    told = LOADED.trained("stage", 0, 5, config.camera_ids()).words()["camera ids used"]
-    assert told == (f"yes: stage.{used[0]}" if used else "no")
+    trained = LOADED.trained("stage", 0, 5, config.camera_ids())
+    assert trained.camera_ids == tuple(f"stage.{setting}" for setting in used)
+    assert trained.words()["camera ids used"] == ("yes" if used else "no")
 
 
 def test_uses_of_camera_ids_and_seeds_add_up_over_the_stages() -> None:
@@ -50,7 +51,7 @@ def test_uses_of_camera_ids_and_seeds_add_up_over_the_stages() -> None:
     after = warm.trained("joint", 4, 6)
     assert warm.words()["seeds"] == "1 (seed 3)"
     assert after.words() == {
-        "camera ids used": "yes: identity.cameras.weight", "pre-training": "none", "epoch": "last (6)",
+        "camera ids used": "yes", "pre-training": "none", "epoch": "last (6)",
         "data set": "synthetic seed 0", "image size": "64 x 32", "seeds": "1 (seeds 3 and 4)",
     }  # fmt: skip
 
@@ -66,7 +67,7 @@ def test_what_an_earlier_version_did_not_record_is_unknown(tmp_path: Path) -> No
     assert missing.trained("joint", 0, 6).words()["camera ids used"] == "unknown", (
         "no own use does not mean none before"
     )
-    assert missing.trained("joint", 0, 6, ["use_cameras"]).words()["camera ids used"] == "yes: joint.use_cameras"
+    assert missing.trained("joint", 0, 6, ["use_cameras"]).words()["camera ids used"] == "yes"
     (tmp_path / "conditions.json").write_text("[")
     assert read_conditions(tmp_path)["identity"] == Conditions()
 
@@ -99,18 +100,14 @@ def test_the_stages_record_and_inherit_what_they_did(
     )
     for stage, config in runs:
         stage.run(config, folders, folders[stage.name], compute, SilentTracker())
-    told = {
-        name: conditions.words()
-        for stage, _ in runs
-        for name, conditions in read_conditions(folders[stage.name]).items()
+    told = {name: one for stage, _ in runs for name, one in read_conditions(folders[stage.name]).items()}
+    assert {name: one.camera_ids for name, one in told.items()} == {
+        "untrained": (),
+        "identity": ("identity.cameras.weight",),
+        "generator": ("identity.cameras.weight",),
+        "cluster": ("identity.cameras.weight", "cluster.clustering.min_cameras"),
+        "joint": ("identity.cameras.weight", "joint.use_cameras"),
     }
-    assert {name: words["camera ids used"] for name, words in told.items()} == {
-        "untrained": "no",
-        "identity": "yes: identity.cameras.weight",
-        "generator": "yes: identity.cameras.weight",
-        "cluster": "yes: identity.cameras.weight, cluster.clustering.min_cameras",
-        "joint": "yes: identity.cameras.weight, joint.use_cameras",
-    }
-    assert told["joint"]["seeds"] == "1 (seeds 0 and 5)"
-    assert told["joint"]["data set"] == "synthetic rendered people, seed 0"
-    assert told["joint"]["image size"] == "64 x 32"
+    words = told["joint"].words()
+    assert (words["seeds"], words["image size"]) == ("1 (seeds 0 and 5)", "64 x 32")
+    assert words["data set"] == "synthetic rendered people, seed 0"
