@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from reid_core.data.images import as_float, as_uint8
-from reid_core.evaluation.plots.generated import sheet
+from reid_core.evaluation.plots.generated import columns_sheet
 from reid_core.mesh.guidance import ANGLES
 from reid_core.models.weights import load_generator, load_identity
 
@@ -66,7 +66,8 @@ def draw(path: Path, images: Tensor, painted: Bytes, true: Bytes) -> None:
     first = torch.stack([images, blank], dim=1).flatten(0, 1)
     sides = torch.from_numpy(np.stack([painted, true], axis=1)).flatten(0, 1).permute(1, 0, 4, 2, 3)
     path.parent.mkdir(parents=True, exist_ok=True)
-    sheet([as_float(column) for column in (first, *sides)], ["input", *(str(angle) for angle in ANGLES)]).save(path)
+    columns = [as_float(column) for column in (first, *sides)]
+    columns_sheet(columns, ["input", *(str(angle) for angle in ANGLES)]).save(path)
 
 
 def angle_table(measure: str, found: Sequence[Figures], place: int, digits: int) -> None:

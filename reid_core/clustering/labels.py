@@ -1,6 +1,6 @@
 """From features and neighbour lists to pseudo labels, with a defined answer when there are fewer than two clusters.
 
-DBSCAN (Ester et al., KDD 1996) on a sparse neighbourhood graph, with scikit-learn's labels.
+N: images.
 """
 
 from functools import partial
@@ -15,8 +15,8 @@ from reid_core.clustering.leiden import leiden, number_by_first
 from reid_core.clustering.reliability import reliable_images, silhouette
 from reid_core.clustering.settings import LabelSettings
 
-_STEP = 0.05
-_WIDEST = 0.95
+_STEP = 0.05  # of eps, where another one is tried
+_WIDEST = 0.95  # the largest eps that is tried
 
 
 class Labelling(NamedTuple):
@@ -70,22 +70,22 @@ def label_images(
     graph_up_to = partial(jaccard_graph, features, neighbours, k1=settings.k1, k2=settings.k2, num_threads=num_threads)
     graph = graph_up_to(eps=reach)
     labels = _group(graph, eps, settings)
-    found = int(labels.max()) + 1
-    if found >= 2:
-        kept = _kept(graph, labels, settings, cameras)
-        constrained = number_by_first(labels, kept) if not kept.all() else labels
+    num_clusters = int(labels.max()) + 1
+    if num_clusters >= 2:
+        meets = _meets_constraints(graph, labels, settings, cameras)
+        constrained = number_by_first(labels, meets) if not meets.all() else labels
         if constrained.max() < 1:
-            note = f"{found} clusters, but fewer than two of them meet the constraints: they were left out this time"
+            note = f"{num_clusters} clusters, but fewer than two meet the constraints: they were left out this time"
             return Labelling(labels, eps, note, silhouette(graph, labels, eps=eps))
-        dropped = int(((labels >= 0) & ~kept).sum())
+        dropped = int(((labels >= 0) & ~meets).sum())
         return Labelling(constrained, eps, "", silhouette(graph, constrained, eps=eps), dropped)
 
-    if found == 0:
+    if num_clusters == 0:
         graph = graph_up_to(eps=max(eps, _WIDEST))
         candidates = np.arange(eps + _STEP, _WIDEST + 1e-9, _STEP)
     else:
         candidates = np.arange(eps - _STEP, 0, -_STEP)
-    asked = f"{'no cluster' if found == 0 else 'one cluster'} at eps {eps:g}"
+    asked = f"{'no cluster' if num_clusters == 0 else 'one cluster'} at eps {eps:g}"
     for candidate in candidates:
         labels = _group(graph, float(candidate), settings)
         if labels.max() >= 1:
@@ -102,20 +102,22 @@ def _group(graph: SparseRows, eps: float, settings: LabelSettings) -> np.ndarray
     return dbscan(graph, eps=eps, min_samples=settings.min_samples)
 
 
-def _kept(graph: SparseRows, labels: np.ndarray, settings: LabelSettings, cameras: np.ndarray | None) -> np.ndarray:
+def _meets_constraints(
+    graph: SparseRows, labels: np.ndarray, settings: LabelSettings, cameras: np.ndarray | None
+) -> np.ndarray:
     """Tell which clustered images meet the constraints, (N,) bool."""
-    kept = labels >= 0
+    trusted = labels >= 0
     if settings.reliable_only:
         loosened = _group(graph, _loosened(settings), settings)
         tightened = _group(graph, max(settings.eps - settings.reliability_step, 0.0), settings)
-        kept = reliable_images(labels, loosened, tightened, min_independence=settings.min_independence)
-    sizes = np.bincount(labels[kept], minlength=labels.max() + 1)
+        trusted = reliable_images(labels, loosened, tightened, min_independence=settings.min_independence)
+    sizes = np.bincount(labels[trusted], minlength=labels.max() + 1)
     big = sizes >= settings.min_cluster_size
     if settings.min_cameras > 1:
         assert cameras is not None, "min_cameras wants the camera of each image"
-        seen = np.unique(np.stack([labels[kept], cameras[kept]]), axis=1)
-        big &= np.bincount(seen[0], minlength=len(big)) >= settings.min_cameras
-    constrained: np.ndarray = kept & big[labels]
+        pairs = np.unique(np.stack([labels[trusted], cameras[trusted]]), axis=1)
+        big &= np.bincount(pairs[0], minlength=len(big)) >= settings.min_cameras
+    constrained: np.ndarray = trusted & big[labels]
     return constrained
 
 
@@ -124,7 +126,9 @@ def _loosened(settings: LabelSettings) -> float:
 
 
 def dbscan(graph: SparseRows, *, eps: float, min_samples: int) -> np.ndarray:
-    """Return the cluster of every image, numbered in the order of their first core image.
+    """Return the clusters of DBSCAN (Ester et al., KDD 1996), numbered in the order of their first core image.
+
+    The labels are scikit-learn's.
 
     Args:
         graph: Distances of pairs, symmetric, with every image at distance 0 from itself.

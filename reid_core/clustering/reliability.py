@@ -1,6 +1,6 @@
-"""Which pseudo labels to trust: self-paced reliability (SpCL, Ge et al., NeurIPS 2020, section 3.3).
+"""Quality of pseudo labels without any identity: self-paced reliability (SpCL) and the silhouette.
 
-How well clusters stand apart, without any identity.
+N: images.
 """
 
 import numpy as np
@@ -19,7 +19,7 @@ def overlap(labels: np.ndarray, others: np.ndarray) -> np.ndarray:
     Returns:
         Overlap in (0, 1], (N,) float64.
     """
-    one, other = _partition(labels), _partition(others)
+    one, other = partition(labels), partition(others)
     pairs = one * (other.max(initial=0) + 1) + other
     _, number, shared = np.unique(pairs, return_inverse=True, return_counts=True)
     both = shared[number]
@@ -30,7 +30,7 @@ def overlap(labels: np.ndarray, others: np.ndarray) -> np.ndarray:
 def reliable_images(
     labels: np.ndarray, loosened: np.ndarray, tightened: np.ndarray, *, min_independence: float
 ) -> np.ndarray:
-    """Tell which clustered images to trust.
+    """Tell which clustered images to trust (SpCL, Ge et al., NeurIPS 2020, section 3.3).
 
     A cluster is *independent* when it stays apart as eps grows: the overlap of its images with their clusters at the
     loosened eps (the best of its images) is at least ``min_independence``. An image is *compact* when it stays with the
@@ -65,12 +65,12 @@ def _best_of_cluster(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.where(clustered, best[labels], 0.0)
 
 
-def _partition(labels: np.ndarray) -> np.ndarray:
-    """Make every outlier a cluster of its own."""
+def partition(labels: np.ndarray) -> np.ndarray:
+    """Return labels (N,) int64 in which every outlier (-1) is a cluster of its own."""
     outlier = labels < 0
-    partition = labels.astype(np.int64)
-    partition[outlier] = labels.max(initial=-1) + 1 + np.arange(outlier.sum())
-    return partition
+    result = labels.astype(np.int64)
+    result[outlier] = labels.max(initial=-1) + 1 + np.arange(outlier.sum())
+    return result
 
 
 def silhouette(graph: SparseRows, labels: np.ndarray, *, eps: float) -> float:

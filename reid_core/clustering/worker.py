@@ -142,7 +142,7 @@ class ClusterWorker:
             self._searches_with = self._searches_with or _best_search()
             search_with = self._searches_with
         if search_with == "torch":
-            from reid_core.clustering.neighbours import TorchSearch
+            from reid_core.clustering.torch_search import TorchSearch
 
             if not token or self._kept[0] != token:
                 self._kept = (token, TorchSearch(features))

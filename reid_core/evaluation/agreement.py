@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
+from reid_core.clustering.reliability import partition
+
 
 class Agreement(NamedTuple):
     """Agreement of two partitions.
@@ -39,14 +41,6 @@ def agreement(labels: np.ndarray, people: np.ndarray) -> Agreement:
 def agreement_of_labels(labels: np.ndarray, others: np.ndarray) -> Agreement:
     """Compare two sets of pseudo labels, (N,) each, with outliers as clusters of their own on both sides."""
     return _compare(labels, partition(others))
-
-
-def partition(labels: np.ndarray) -> np.ndarray:
-    """Return labels (N,) int64 in which every outlier (-1) is a cluster of its own."""
-    outlier = labels < 0
-    result = labels.astype(np.int64)
-    result[outlier] = labels.max(initial=-1) + 1 + np.arange(outlier.sum())
-    return result
 
 
 def _compare(labels: np.ndarray, expected: np.ndarray) -> Agreement:

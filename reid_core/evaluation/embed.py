@@ -1,10 +1,6 @@
-"""Embeddings of many images: batches through an encoder in evaluation mode.
+"""Features of many images: batches through an encoder in evaluation mode, and the Parquet file that keeps them.
 
-N: images, D: embedding size, H, W: image size.
-
-Features of images as a Parquet file: one row an image, and how the features were made.
-
-N: images, D: feature size.
+N: images, D: feature size, H x W: image size.
 """
 
 import json
@@ -24,6 +20,8 @@ from reid_core.data.datasets.base import SUFFIXES
 from reid_core.data.images import as_float, load_images
 from reid_core.data.transfer import prefetch
 from reid_core.errors import UserError
+
+_INFO = b"genvar.features"  # key of the file's metadata that says how the features were made
 
 
 def embed(
@@ -140,9 +138,6 @@ def _evaluating(encoder: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
-
-
-_INFO = b"genvar.features"
 
 
 class Features(NamedTuple):

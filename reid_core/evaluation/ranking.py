@@ -4,14 +4,7 @@ Protocol of Market-1501 (Zheng et al., ICCV 2015): for each query, gallery image
 camera are left out, and so is junk (person -1: nobody, or half a person); distractors stay; queries without a true
 match are skipped and counted. mINP is that of Ye et al., "Deep learning for person re-identification" (TPAMI 2021).
 
-Q: queries, G: gallery images, D: feature size, B: queries of a block, C: cameras.
-
-How far a mean over queries could lie elsewhere, had other queries been drawn: percentile bootstrap.
-
-The interval tells of the draw of the queries alone. Another training seed, or other people, move a result too: several
-seeds tell that.
-
-Q: queries that count, M: measures, S: samples.
+Q: queries, G: gallery images, D: feature size, B: queries of a block, C: cameras, K: length of a list, M: measures.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from scipy.stats import bootstrap
 from torch import Tensor
 
 from reid_core.errors import UserError
@@ -26,6 +20,7 @@ from reid_core.evaluation.ranking_kernel import Scores, group_gallery, score_blo
 
 RANKS = (1, 5, 10, 20)
 _BLOCK_ENTRIES = 64_000_000  # similarities of one block: 256 MB; smaller blocks read the gallery too often
+_DRAWS_AT_ONCE = 100  # of the bootstrap, which bounds its memory
 
 
 class Side(NamedTuple):
@@ -173,7 +168,7 @@ def measure(blocks: Iterable[np.ndarray], query: Side, gallery: Side, *, ranks: 
     if len(query.people) == 0 or len(gallery.people) == 0:
         raise UserError("ranking needs at least one query and one gallery image; check the query and gallery folders")
     assert not (gallery.people < 0).any(), "drop the junk of the gallery first"
-    _refuse_what_is_no_number(query, gallery)
+    _refuse_nan(query, gallery)
     people, num_people = _from_zero(query.people, gallery.people)
     cameras, num_cameras = _from_zero(query.cameras, gallery.cameras)
     num_queries = len(query.people)
@@ -185,7 +180,7 @@ def measure(blocks: Iterable[np.ndarray], query: Side, gallery: Side, *, ranks: 
         labels = (people[:num_queries][rows], cameras[:num_queries][rows])
         scores.append(score_block(similarity, *labels, grouped, num_threads=torch.get_num_threads()))
     assert start == num_queries, (start, num_queries)
-    whole = Scores(*(np.concatenate(parts) for parts in zip(*scores, strict=True)))
+    whole = Scores(*(np.concatenate(columns) for columns in zip(*scores, strict=True)))
     names = np.unique(torch.cat([query.cameras, gallery.cameras]).numpy())
     return _summary(whole, cameras[:num_queries], names, ranks)
 
@@ -232,16 +227,13 @@ def _from_zero(query: Tensor, gallery: Tensor) -> tuple[np.ndarray, int]:
     return numbers.astype(np.int32), len(names)
 
 
-def _refuse_what_is_no_number(query: Side, gallery: Side) -> None:
+def _refuse_nan(query: Side, gallery: Side) -> None:
     for name, side in (("query", query), ("gallery", gallery)):
         # A sum is not a number when one of its terms is none; rows with one are then looked for.
         if not torch.isfinite(side.features.sum()) and not torch.isfinite(side.features).all():
             raise UserError(
                 f"the features of the {name} images hold NaN or infinity: training diverged; lower its learning rate"
             )
-
-
-_SAMPLES_AT_ONCE = 100
 
 
 class Interval(NamedTuple):
@@ -257,12 +249,15 @@ class Interval(NamedTuple):
 
 
 def bootstrap_means(values: np.ndarray, *, level: float = 0.95, num_samples: int = 1000, seed: int = 0) -> Interval:
-    """Draw as many queries with replacement as there are, again and again, and look at the means (Efron 1979).
+    """Tell how far means could lie elsewhere, had other queries been drawn: percentile bootstrap (Efron 1979).
+
+    The interval tells of the draw of the queries alone. Another training seed, or other people, move a result too:
+    several seeds tell that.
 
     Args:
         values: Measures of every query that counts, (Q, M); all measures see the same draws.
         level: Share of the means that the interval holds, in (0, 1).
-        num_samples: S, number of draws.
+        num_samples: Number of draws.
         seed: Of the draws.
 
     Returns:
@@ -271,14 +266,15 @@ def bootstrap_means(values: np.ndarray, *, level: float = 0.95, num_samples: int
     assert values.ndim == 2, values.shape
     assert len(values), "no query counts"
     assert np.isfinite(values).all(), "drop the queries that do not count first"
-    assert 0 < level < 1, level
-    generator = np.random.default_rng(seed)
-    num_queries = len(values)
-    means = []
-    for start in range(0, num_samples, _SAMPLES_AT_ONCE):
-        size = min(_SAMPLES_AT_ONCE, num_samples - start)
-        # How often each query is drawn; the mean over a draw is then a product.
-        draws = generator.multinomial(num_queries, np.full(num_queries, 1 / num_queries), size=size)
-        means.append(draws @ values / num_queries)
-    low, high = np.quantile(np.concatenate(means), [(1 - level) / 2, (1 + level) / 2], axis=0)
-    return Interval(low, high)
+    if len(values) == 1:  # every draw is the same, which SciPy refuses
+        return Interval(values[0], values[0])
+    ends = bootstrap(
+        (values,),
+        np.mean,
+        n_resamples=num_samples,
+        batch=_DRAWS_AT_ONCE,
+        confidence_level=level,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return Interval(ends.low, ends.high)

@@ -1,6 +1,9 @@
-"""Contact sheets: many small images in rows on one picture.
+"""Contact sheets: many small images in rows on one picture, with frames and words.
 
-N: images, H, W: image size.
+Drawn with Pillow: torchvision's ``make_grid`` knows neither rows of unequal length nor text, and matplotlib resamples
+pixels and takes a second a sheet.
+
+H x W: image size.
 """
 
 from collections.abc import Sequence
@@ -31,12 +34,15 @@ class Cell(NamedTuple):
     frame: tuple[int, int, int] | None = None
 
 
-def draw_sheet(rows: Sequence[Sequence[Cell]], titles: Sequence[str] | None = None) -> Image.Image:
+def draw_sheet(
+    rows: Sequence[Sequence[Cell]], titles: Sequence[str] | None = None, headings: Sequence[str] = ()
+) -> Image.Image:
     """Draw rows of images, each under its title.
 
     Args:
         rows: Images of one size; rows may differ in length.
         titles: One line of text a row, or None.
+        headings: A word above each column, or none.
 
     Returns:
         The picture.
@@ -51,11 +57,14 @@ def draw_sheet(rows: Sequence[Sequence[Cell]], titles: Sequence[str] | None = No
     cell_height = height + 2 * _GAP + (_TEXT + 2 if has_text else 0)
     row_height = cell_height + (_TEXT + 4 if titles else 0)
     num_columns = max(len(row) for row in rows)
-    sheet = Image.new("RGB", (num_columns * (width + 2 * _GAP) + _GAP, len(rows) * row_height + _GAP), _PAPER)
+    first_top = _GAP + (_TEXT + 4 if headings else 0)
+    sheet = Image.new("RGB", (num_columns * (width + 2 * _GAP) + _GAP, first_top + len(rows) * row_height), _PAPER)
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(_TEXT - 1)
+    for column, heading in enumerate(headings):
+        draw.text((_GAP + column * (width + 2 * _GAP) + 3, _GAP), heading, fill=_INK, font=font)
     for index, row in enumerate(rows):
-        top = index * row_height + _GAP
+        top = first_top + index * row_height
         if titles:
             draw.text((_GAP, top), titles[index], fill=_INK, font=font)
             top += _TEXT + 4

@@ -1,8 +1,6 @@
-"""Which clusters to look at, chosen without any identity.
+"""Clusters for the eye: those to look at, chosen without any identity, and the histogram of their sizes.
 
 N: images, D: feature size.
-
-Histogram of cluster sizes: whether pseudo labels split people or pile them up, at a glance.
 """
 
 from collections.abc import Sequence
@@ -11,6 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
+
+_INK = "#283a5b"
 
 
 class ClusterView(NamedTuple):
@@ -67,10 +67,10 @@ def outliers(labels: np.ndarray, num_rows: int, num_columns: int) -> list[Cluste
     Returns:
         Views with label -1; none when there is no outlier.
     """
-    found = np.flatnonzero(labels < 0)
-    shown = found[:: max(1, len(found) // (num_rows * num_columns))][: num_rows * num_columns]
-    starts = range(0, len(shown), num_columns)
-    return [ClusterView(-1, len(found), 0.0, shown[start : start + num_columns]) for start in starts]
+    indices = np.flatnonzero(labels < 0)
+    spread = indices[:: max(1, len(indices) // (num_rows * num_columns))][: num_rows * num_columns]
+    starts = range(0, len(spread), num_columns)
+    return [ClusterView(-1, len(indices), 0.0, spread[start : start + num_columns]) for start in starts]
 
 
 def _view(features: np.ndarray, group: np.ndarray, label: int, num_shown: int) -> ClusterView:
@@ -78,11 +78,8 @@ def _view(features: np.ndarray, group: np.ndarray, label: int, num_shown: int) -
     centre /= max(float(np.linalg.norm(centre)), 1e-12)
     distance = 1.0 - features[group] @ centre
     by_distance = group[np.argsort(distance, kind="stable")]
-    shown = np.linspace(0, len(group) - 1, min(num_shown, len(group))).round().astype(np.int64)
-    return ClusterView(label, len(group), float(distance.mean()), by_distance[shown])
-
-
-_INK = "#283a5b"
+    places = np.linspace(0, len(group) - 1, min(num_shown, len(group))).round().astype(np.int64)
+    return ClusterView(label, len(group), float(distance.mean()), by_distance[places])
 
 
 def size_bins(sizes: Sequence[int]) -> list[tuple[int, int, int]]:

@@ -1,17 +1,12 @@
-"""A sheet of generated people, for the eye: one row a person.
+"""Sheets of generated people, for the eye: every rotation of a person in a row, and pairs mixed in three ways.
 
-Letters: R rows, H x W pixels.
-
-Pairs of people mixed in three ways, row below row: what disentangling buys is seen at once.
-
-Letters: R pairs, H x W pixels, L ratios.
+Letters: R people or pairs, H x W pixels, L ratios.
 """
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image
 from torch import Tensor
 
 from reid_core.data.images import as_uint8
@@ -20,8 +15,11 @@ from reid_core.learning.mixing import blend
 from reid_core.models.generator import Generator
 from reid_core.models.identity import IdentityEncoder
 
-_HEADING = 14  # pixels above the columns
-_GAP = 2
+_TITLES = {
+    "dmixup": "D-mixup: appearance alone is mixed",
+    "fmixup": "F-mixup: appearance and body are mixed",
+    "image": "mixup: pixels are mixed",
+}
 
 
 @torch.no_grad()
@@ -47,11 +45,11 @@ def generator_grid(
     back = generator(guidance[:, [0]], back_parts)
     columns = [images, guidance[:, [0]].expand(-1, 3, -1, -1), *turned, back]
     names = ["input", "mesh", "same", *[f"{angle}" for angle in angles[1:]], "back"]
-    return sheet(columns, names)
+    return columns_sheet(columns, names)
 
 
-def sheet(columns: Sequence[Tensor], names: Sequence[str]) -> Image.Image:
-    """Lay out columns of images under their names, enlarged until a person is about 128 pixels tall.
+def columns_sheet(columns: Sequence[Tensor], names: Sequence[str]) -> Image.Image:
+    """Lay out columns of images under their names.
 
     Args:
         columns: Images in [-1, 1], shape (R, 3, H, W) each.
@@ -61,26 +59,8 @@ def sheet(columns: Sequence[Tensor], names: Sequence[str]) -> Image.Image:
         The picture.
     """
     assert len(columns) == len(names), (len(columns), len(names))
-    height, width = columns[0].shape[2:]
-    zoom = max(1, 128 // height)
-    cells = as_uint8(torch.stack([column.detach().cpu() for column in columns], dim=1))  # (R, columns, 3, H, W)
-    cell_height, cell_width = height * zoom + _GAP, width * zoom + _GAP
-    picture = Image.new("RGB", (len(columns) * cell_width, _HEADING + len(cells) * cell_height), "white")
-    draw = ImageDraw.Draw(picture)
-    for column, name in enumerate(names):
-        draw.text((column * cell_width + 2, 1), name, fill="black")
-        for row in range(len(cells)):
-            pixels = np.ascontiguousarray(cells[row, column].permute(1, 2, 0).numpy())
-            cell = Image.fromarray(pixels).resize((width * zoom, height * zoom), Image.Resampling.NEAREST)
-            picture.paste(cell, (column * cell_width, _HEADING + row * cell_height))
-    return picture
-
-
-_TITLES = {
-    "dmixup": "D-mixup: appearance alone is mixed",
-    "fmixup": "F-mixup: appearance and body are mixed",
-    "image": "mixup: pixels are mixed",
-}
+    images = as_uint8(torch.stack([column.detach().cpu() for column in columns], dim=1))  # (R, columns, 3, H, W)
+    return draw_sheet([[Cell(image) for image in row] for row in images], headings=names)
 
 
 @torch.no_grad()

@@ -1,10 +1,6 @@
-"""Ranked lists: for each query its nearest gallery images under the evaluation protocol, as numbers and as pictures.
+"""Ranked lists: for each query its nearest gallery images, as numbers and as pictures.
 
-Q: queries, G: gallery images, K: length of a list.
-
-The picture of a search: each query beside the gallery images that are most similar to it.
-
-R: queries shown, K: length of a list.
+Q: queries, R of them on a picture, G: gallery images, K: length of a list.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,7 +14,8 @@ from torch import Tensor
 from reid_core.evaluation.ranking import Ranking, Side, cosine_blocks, measure
 from reid_core.evaluation.sheets import Cell, draw_sheet
 
-_GREEN = (0, 150, 60)
+_GREEN = (0, 150, 60)  # a true match
+_BLUE = (30, 90, 200)  # a hit of a search, whose truth nobody knows
 _GREY = (115, 115, 115)
 _BLACK = (20, 20, 20)
 _BLOCK_ENTRIES = 4_000_000
@@ -49,10 +46,10 @@ def ranked_lists(query: Side, gallery: Side, *, length: int = 10) -> RankedLists
     Returns:
         Lists by falling similarity.
     """
-    parts: list[RankedLists] = []
-    for _ in _watched(query, gallery, length, parts):
+    blocks: list[RankedLists] = []
+    for _ in _listing(query, gallery, length, blocks):
         pass
-    return _joined(parts)
+    return _joined(blocks)
 
 
 def rank_and_list(query: Side, gallery: Side, *, length: int = 10) -> tuple[Ranking, RankedLists]:
@@ -66,13 +63,13 @@ def rank_and_list(query: Side, gallery: Side, *, length: int = 10) -> tuple[Rank
     Returns:
         The same as ``evaluate_ranking`` and ``ranked_lists``.
     """
-    parts: list[RankedLists] = []
-    ranking = measure(_watched(query, gallery, length, parts), query, gallery)
-    return ranking, _joined(parts)
+    blocks: list[RankedLists] = []
+    ranking = measure(_listing(query, gallery, length, blocks), query, gallery)
+    return ranking, _joined(blocks)
 
 
-def _watched(query: Side, gallery: Side, length: int, parts: list[RankedLists]) -> Iterator[np.ndarray]:
-    """Yield blocks of similarities; the lists of each are appended to ``parts`` before."""
+def _listing(query: Side, gallery: Side, length: int, lists: list[RankedLists]) -> Iterator[np.ndarray]:
+    """Yield blocks of similarities; the ranked lists of each are appended to ``lists`` before."""
     length = min(length, len(gallery.people))
     rows_at_once = max(1, _BLOCK_ENTRIES // max(1, len(gallery.people)))
     first = 0
@@ -81,7 +78,7 @@ def _watched(query: Side, gallery: Side, length: int, parts: list[RankedLists]) 
             similarity = torch.from_numpy(block[start : start + rows_at_once])
             rows = slice(first + start, first + start + len(similarity))
             labels = (query.people[rows], query.cameras[rows])
-            parts.append(_list_rows(similarity, *labels, gallery, length))
+            lists.append(_list_rows(similarity, *labels, gallery, length))
         first += len(block)
         yield block
 
@@ -95,8 +92,8 @@ def _list_rows(similarity: Tensor, people: Tensor, cameras: Tensor, gallery: Sid
     return RankedLists(top.indices.masked_fill(~there, -1).numpy(), top.values.numpy(), match.numpy())
 
 
-def _joined(parts: Sequence[RankedLists]) -> RankedLists:
-    return RankedLists(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+def _joined(blocks: Sequence[RankedLists]) -> RankedLists:
+    return RankedLists(*(np.concatenate(columns) for columns in zip(*blocks, strict=True)))
 
 
 def choose_queries(average_precision: np.ndarray, num_queries: int, generator: torch.Generator) -> dict[str, list[int]]:
@@ -108,7 +105,7 @@ def choose_queries(average_precision: np.ndarray, num_queries: int, generator: t
         generator: For the random ones.
 
     Returns:
-        Rows of the queries by kind.
+        Indices of the queries by kind.
     """
     counted = np.flatnonzero(np.isfinite(average_precision))
     order = counted[np.argsort(average_precision[counted], kind="stable")]
@@ -150,11 +147,6 @@ def draw_ranked_lists(
     return draw_sheet(rows, titles)
 
 
-_BLUE = (30, 90, 200)
-_GREY_search_sheet = (150, 150, 150)
-_BLACK_search_sheet = (20, 20, 20)
-
-
 def draw_search(
     queries: Tensor, hits: Sequence[Tensor], similarity: Sequence[np.ndarray], threshold: float, titles: Sequence[str]
 ) -> Image.Image:
@@ -172,11 +164,9 @@ def draw_search(
     """
     rows = []
     for query, images, values in zip(queries, hits, similarity, strict=True):
-        cells = [Cell(query, "query", _BLACK_search_sheet)]
+        cells = [Cell(query, "query", _BLACK)]
         for image, value in zip(images, values, strict=True):
             is_hit = value >= threshold
-            cells.append(
-                Cell(image, f"{value:.2f}" if is_hit else f"{value:.2f} ?", _BLUE if is_hit else _GREY_search_sheet)
-            )
+            cells.append(Cell(image, f"{value:.2f}" if is_hit else f"{value:.2f} ?", _BLUE if is_hit else _GREY))
         rows.append(cells)
     return draw_sheet(rows, titles)

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from reid_core.clustering import neighbours as torch_search
-from reid_core.clustering.neighbours import TorchSearch, exact_neighbours
+from reid_core.clustering import torch_search
+from reid_core.clustering.neighbours import exact_neighbours
+from reid_core.clustering.torch_search import TorchSearch
 from tests.reid_core.clustering.cases import random_features, slow_neighbours
 
 _CPU = torch.device("cpu")

@@ -5,6 +5,7 @@ from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 
 from reid_core.clustering.settings import LabelSettings
 from reid_core.clustering.worker import ClusterWorker, InvertedListPlan, SearchWith
@@ -80,3 +81,14 @@ def test_naming_the_worker_loads_neither_faiss_nor_numba() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(("search_with", "other"), [("faiss", "torch"), ("torch", "faiss")])
+def test_a_process_loads_faiss_or_torch_never_both(search_with: str, other: str) -> None:
+    code = (
+        "import sys, numpy as np; from reid_core.clustering.worker import ClusterWorker, LabelSettings; "
+        "worker, features = ClusterWorker(), np.eye(9, dtype=np.float32); "
+        f"lists, _ = worker.search(features, 0, 9, 3, search_with='{search_with}'); "
+        f"worker.label(features, lists, LabelSettings(k1=3)); assert '{other}' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from reid_core.evaluation.agreement import agreement, agreement_of_labels, partition
+from reid_core.clustering.reliability import partition
+from reid_core.evaluation.agreement import agreement, agreement_of_labels
 
 
 def test_the_same_partition_under_other_names_is_perfect() -> None:

@@ -3,7 +3,7 @@ import torch
 
 from reid_core.evaluation.plots.ranked_lists import draw_search
 
-_BLUE, _GREY = (30, 90, 200), (150, 150, 150)
+_BLUE, _GREY = (30, 90, 200), (115, 115, 115)
 
 
 def test_hits_are_framed_from_the_threshold_on() -> None:
