@@ -1,6 +1,6 @@
-"""What ranks tell each other, in the open; every function is the identity without a process group.
+"""Exchange between ranks; every function is the identity without a process group.
 
-Letters: B rows of one rank, W ranks.
+Letters: B images of one rank, W ranks, n values.
 """
 
 from collections.abc import Iterable
@@ -88,15 +88,15 @@ def mean_over_ranks(values: Tensor) -> Tensor:
     ``average_gradients``, however the values are spread.
 
     Args:
-        values: Any number of values, also none (as long as another rank has some), shape (n,).
+        values: Any number of values, also none, shape (n,).
 
     Returns:
-        Scalar; alone, the plain mean.
+        Scalar; alone, the plain mean. 0 where no rank has a value.
     """
     _, size = world()
     if size == 1:
-        return values.mean()
-    count = torch.tensor(float(values.numel()), device=values.device, dtype=values.dtype)
+        return values.mean() if values.numel() else values.sum()
+    count = torch.full((), float(values.numel()), device=values.device, dtype=values.dtype)
     dist.all_reduce(count)
     return values.sum() * (size / count.clamp_min(1))
 
@@ -107,14 +107,13 @@ def whole_mean(values: Tensor) -> Tensor:
     values = values.detach()
     if size == 1:
         return values.mean()
-    count = torch.tensor(float(values.numel()), device=values.device, dtype=values.dtype)
-    both = torch.stack([values.sum(), count])
+    both = torch.stack([values.sum(), torch.full_like(values.sum(), values.numel())])
     dist.all_reduce(both)
     return both[0] / both[1].clamp_min(1)
 
 
 def count_over_ranks(count: int, device: torch.device) -> int:
-    """Return the sum of a number over all ranks."""
+    """Return the sum of a number over all ranks; waits for all of them, so it has no place inside a step."""
     _, size = world()
     if size == 1:
         return count

@@ -1,10 +1,11 @@
-"""Which images may speak in an encoder's batch normalisation, and which of them speak together.
+"""The identity encoder as real and generated images pass it in training, and batch norm over fixed groups of a batch.
 
-Letters: n images of a forward pass, G groups of the global batch, C channels, W ranks.
+Letters: B images of one rank, W ranks, n images of a forward pass, G groups of the global batch, C channels.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -12,7 +13,62 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from reid_core.distributed import sum_over_ranks, world
+from reid_core.learning.generation import Views
+from reid_core.models.identity import Encoded, FeatureMaps, IdentityEncoder
 from reid_core.models.speed import widened
+
+
+class GeneratedEncoder:
+    """The encoder of a training, which alone decides what batch norm averages over.
+
+    - Running statistics follow real images only: evaluation sees no others.
+    - Generated images of one kind pass as a batch of their own, once for all losses, as the equations stand.
+    - A global batch may be split into groups that are normalised apart, the same for every number of ranks: image p
+      belongs to group p modulo G, and a generated image to the group of its source. As rank r holds the images
+      r, r + W, ..., a group lies on one rank where W divides G, and nothing has to be exchanged; otherwise its
+      statistics are summed over the ranks. With one rank and one group, torch's own batch norm is used as it is.
+
+    Args:
+        encoder: On its device. Where there are several ranks or groups its batch norms are replaced in place; names and
+            values of weights stay.
+        batch_size: Images of the global batch.
+        group_size: Images of a group, a divisor of ``batch_size``; 0 makes one group of the whole batch.
+    """
+
+    def __init__(self, encoder: IdentityEncoder, batch_size: int, group_size: int = 0) -> None:
+        self.network = encoder
+        self._groups = BatchNormGroups(encoder, batch_size, group_size)
+
+    def real(self, images: Tensor) -> Encoded:
+        """Encode the real images of this rank's batch, shape (B, 3, H, W); running statistics follow."""
+        with self._groups.of():
+            return self.network(images)  # type: ignore[no-any-return]
+
+    def generated(self, images: Tensor, sources: Tensor) -> Encoded:
+        """Encode generated images (n, 3, H, W), made from ``sources`` (n,), as one batch."""
+        with running_statistics_kept(self.network), self._groups.of(sources):
+            return self.network(images)  # type: ignore[no-any-return]
+
+    def generated_maps(self, images: Tensor, sources: Tensor) -> FeatureMaps:
+        """Return the feature maps alone of what ``generated`` encodes."""
+        with running_statistics_kept(self.network), self._groups.of(sources):
+            return self.network.maps(images)
+
+    def each_kind(self, views: Views) -> tuple[Encoded, Encoded, Encoded]:
+        """Encode x_rec, x_rot and x_mix, each kind as a batch of its own; a kind that is not there gives none."""
+        everyone = torch.arange(len(views.reconstruction), device=views.reconstruction.device)
+        mixed = everyone[: len(views.mix)]
+        if views.num_rotated == 1:
+            # A single image has no batch statistics of its own: all kinds pass together.
+            images = torch.cat([views.reconstruction, views.rotation, views.mix])
+            together = self.generated(images, torch.cat([everyone, views.rotated, mixed]))
+            cuts = [0, len(everyone), len(everyone) + len(views.rotated), len(images)]
+            reconstruction, rotation, mix = (together.rows(slice(*cut)) for cut in pairwise(cuts))
+            return reconstruction, rotation, mix
+        reconstruction = self.generated(views.reconstruction, everyone)
+        none = reconstruction.rows(slice(0))
+        rotation = self.generated(views.rotation, views.rotated) if views.num_rotated else none
+        return reconstruction, rotation, self.generated(views.mix, mixed) if len(mixed) else none
 
 
 def freeze_batch_norm(module: nn.Module) -> None:
@@ -23,7 +79,7 @@ def freeze_batch_norm(module: nn.Module) -> None:
 
 @contextmanager
 def running_statistics_kept(module: nn.Module) -> Iterator[None]:
-    """Leave running statistics alone inside the block: they describe real images, which evaluation sees."""
+    """Leave running statistics alone inside the block."""
     layers = _batch_norms(module)
     momenta = [layer.momentum for layer in layers]
     for layer in layers:
@@ -36,42 +92,34 @@ def running_statistics_kept(module: nn.Module) -> Iterator[None]:
 
 
 class BatchNormGroups:
-    """Splits a global batch into groups that are normalised apart, the same for every number of ranks.
-
-    Image p of the global batch belongs to group p modulo G. As rank r holds the images r, r + W, ..., a group lies on
-    one rank where W divides G, and nothing has to be exchanged; otherwise its statistics are summed over the ranks.
-    With one rank and one group, torch's own batch norm is used as it is.
+    """Groups of a global batch that are normalised apart, as ``GeneratedEncoder`` says.
 
     Args:
-        encoder: Its batch norms are replaced by ones that know groups, in place; names and values stay.
+        network: On its device; its batch norms are replaced in place where there are several ranks or groups.
         batch_size: Images of the global batch.
-        group_size: Images of a group, a divisor of ``batch_size``; 0 makes one group of the whole batch.
+        group_size: Images of a group; 0 makes one group of the whole batch.
     """
 
-    def __init__(self, encoder: nn.Module, batch_size: int, group_size: int) -> None:
+    def __init__(self, network: nn.Module, batch_size: int, group_size: int) -> None:
         assert group_size == 0 or batch_size % group_size == 0, (batch_size, group_size)
         self.num_groups = batch_size // group_size if group_size else 1
-        self._batch_size = batch_size
         rank, size = world()
-        self._positions = torch.arange(rank, batch_size, size)
+        device = next(network.parameters()).device
+        self._group_of = torch.arange(rank, batch_size, size, device=device) % self.num_groups  # (B,)
         self._layers: list[GroupedBatchNorm] = []
         if size > 1 or self.num_groups > 1:
-            _replace(encoder, shared=self.num_groups % size != 0, num_groups=self.num_groups)
-            self._layers = [layer for layer in encoder.modules() if isinstance(layer, GroupedBatchNorm)]
+            _replace(network, shared=self.num_groups % size != 0, num_groups=self.num_groups)
+            self._layers = [layer for layer in network.modules() if isinstance(layer, GroupedBatchNorm)]
 
     @contextmanager
-    def of(self, *sources: Tensor) -> Iterator[None]:
+    def of(self, sources: Tensor | None = None) -> Iterator[None]:
         """Say which images the forward pass in the block sees.
 
         Args:
-            sources: For each kind of image in the pass, the positions in this rank's batch that they were made from.
+            sources: Positions in this rank's batch that the images were made from, shape (n,); None for the batch.
         """
-        if not self._layers:
-            yield
-            return
-        groups = self._positions.to(sources[0].device)[torch.cat(sources)] % self.num_groups
         for layer in self._layers:
-            layer.groups = groups
+            layer.groups = self._group_of if sources is None else self._group_of[sources]
         try:
             yield
         finally:
@@ -119,8 +167,8 @@ class GroupedBatchNorm(_BatchNorm):
         assert self.running_var is not None
         values = widened(input)  # statistics of few bits would be noise
         values = values.flatten(2) if input.dim() > 2 else values[:, :, None]  # (n, C, L)
-        count = torch.bincount(groups, minlength=self.num_groups).to(values) * values.shape[2]  # (G,)
-        count = self._over_ranks(count)[:, None]
+        lengths = values.new_full((len(values), 1), values.shape[2])  # (n, 1)
+        count = self._sum_by_group(lengths, groups)  # (G, 1)
         mean = self._sum_by_group(values.sum(dim=2), groups) / count.clamp_min(1)  # (G, C)
         centred = values - mean[groups][:, :, None]
         squares = self._sum_by_group(centred.square().sum(dim=2), groups)
@@ -132,26 +180,26 @@ class GroupedBatchNorm(_BatchNorm):
         normalised = centred * deviation[:, :, None]
         if self.weight is not None:
             normalised = normalised * self.weight[:, None] + self.bias[:, None]
-        self._follow(mean.detach(), (squares / (count - 1).clamp_min(1)).detach(), count[:, 0] > 1)
+        self._follow(mean.detach(), (squares / (count - 1).clamp_min(1)).detach(), count > 1)
         return normalised.view(input.shape).to(input.dtype)
 
     def _sum_by_group(self, sums: Tensor, groups: Tensor) -> Tensor:
         total = sums.new_zeros(self.num_groups, sums.shape[1]).index_add(0, groups, sums)
-        return self._over_ranks(total)
-
-    def _over_ranks(self, sums: Tensor) -> Tensor:
-        return sum_over_ranks(sums) if self.shared else sums
+        return sum_over_ranks(total) if self.shared else total
 
     @torch.no_grad()
     def _follow(self, mean: Tensor, variance: Tensor, counted: Tensor) -> None:
+        """Move running statistics by the mean over the counted groups (G, 1), where there is one; never waits."""
         assert self.running_mean is not None
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
         self.num_batches_tracked.add_(1)
-        if not self.momentum or not bool(counted.any()):
+        if not self.momentum:
             return
-        self.running_mean.lerp_(mean[counted].mean(dim=0), self.momentum)
-        self.running_var.lerp_(variance[counted].mean(dim=0), self.momentum)
+        num_counted = counted.sum()
+        for running, groups in ((self.running_mean, mean), (self.running_var, variance)):
+            new = torch.where(counted, groups, 0.0).sum(dim=0) / num_counted.clamp_min(1)
+            running.lerp_(torch.where(num_counted > 0, new, running), self.momentum)
 
 
 def _replace(module: nn.Module, *, num_groups: int, shared: bool) -> None:

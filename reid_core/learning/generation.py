@@ -1,19 +1,9 @@
-"""Generating the variance of a batch, and the loss terms of generation.
+"""Generating the variance of a batch: guidance, views, the terms they give, and other backgrounds.
 
-Letters: B images, R of them with a mesh, H x W pixels, P parts, C channels.
-
-Putting a generated person in front of another image's background, beyond the paper.
-
-A rotated view keeps its source's background, which contrast would happily use as a shortcut.
-
-Letters: B images, H x W pixels.
-
-Guidance as the generator reads it: rendered meshes, or the image's own edges where there is no mesh.
-
-Letters: B images, H x W pixels, R angles.
+Letters: B images of one rank, W ranks, R images that are turned, H x W pixels, P stripes, C channels, K channels of S.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -21,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reid_core.distributed import count_over_ranks, mean_over_ranks, whole_mean
+from reid_core.data.transfer import send
+from reid_core.distributed import mean_over_ranks, own_rows, whole_mean
 from reid_core.errors import UserError
 from reid_core.learning.mixing import MixingKind, Mixture, mixed_code
 from reid_core.losses.gan import generator_loss
@@ -29,26 +20,55 @@ from reid_core.losses.reconstruction import appearance_distance, image_distance
 from reid_core.models.discriminator import Discriminator
 from reid_core.models.generator import Generator
 
-# A: images (n, 3, H, W) and, for each kind of them in turn, the positions in the batch that they were made from; gives
-# parts (n, P, C).
-Appearance = Callable[[Tensor, tuple[Tensor, ...]], Tensor]
+BACKGROUND = -1.0  # of a guidance map scaled to [-1, 1]
+
+
+class Turnable(NamedTuple):
+    """The images of a batch that have a mesh, and so can be turned.
+
+    Attributes:
+        positions: In this rank's batch, shape (R,); there may be none.
+        donors: Of each the image before it among all that have a mesh, in the global batch: it lends a background.
+            Shape (R,).
+        count: Their number on all ranks together.
+    """
+
+    positions: Tensor
+    donors: Tensor
+    count: int
+
+    @classmethod
+    def among(cls, has_mesh: Tensor) -> "Turnable":
+        """Find them in a global batch, on the CPU: a device would have to be waited for.
+
+        Args:
+            has_mesh: Whether an image has a mesh, for the global batch, shape (W * B,).
+
+        Returns:
+            This rank's part, on the CPU.
+        """
+        able = has_mesh.nonzero().squeeze(1)
+        donor_of = torch.zeros_like(has_mesh, dtype=torch.long)
+        donor_of[able] = able.roll(1)
+        positions = has_mesh[own_rows()].nonzero().squeeze(1)
+        return cls(positions, donor_of[own_rows()][positions], len(able))
 
 
 class GenerationBatch(NamedTuple):
     """What one iteration generates from.
 
     Attributes:
-        images: In [-1, 1], shape (B, 3, H, W).
+        images: x in [-1, 1], shape (B, 3, H, W).
         guidance: g in [-1, 1], shape (B, 1, H, W).
-        turned: g_t in [-1, 1], shape (B, 1, H, W); meaningless without a mesh.
-        has_mesh: Whether g and g_t come from a mesh, shape (B,).
+        turned_guidance: g_t in [-1, 1], shape (B, 1, H, W); meaningless without a mesh.
+        turnable: The images whose g and g_t come from a mesh.
         mixture: Partners and ratios of the mixed images.
     """
 
     images: Tensor
     guidance: Tensor
-    turned: Tensor
-    has_mesh: Tensor
+    turned_guidance: Tensor
+    turnable: Turnable
     mixture: Mixture
 
 
@@ -56,150 +76,82 @@ class Views(NamedTuple):
     """Generated variance of a batch.
 
     Attributes:
-        rotated: Positions of the images that were turned, shape (R,); on this rank there may be none.
-        any_rotated: Whether an image was turned on any rank.
-        rotation: x_rot, shape (R, 3, H, W).
-        mix: x_mix, shape (B, 3, H, W), or None when nothing generated was mixed.
         reconstruction: x_rec, shape (B, 3, H, W).
+        rotation: x_rot, shape (R, 3, H, W).
+        mix: x_mix, shape (B, 3, H, W); (0, 3, H, W) where nothing generated is mixed.
+        rotated: Positions of the images that were turned, shape (R,); on this rank there may be none.
+        num_rotated: Their number on all ranks together.
         structure: S(g), shape (B, K, H/4, W/4).
     """
 
-    rotated: Tensor
-    any_rotated: bool
-    rotation: Tensor
-    mix: Tensor | None
     reconstruction: Tensor
+    rotation: Tensor
+    mix: Tensor
+    rotated: Tensor
+    num_rotated: int
     structure: Tensor
 
 
-class Generation(NamedTuple):
-    """Generated images of a batch, and the unweighted terms that they give.
-
-    Attributes:
-        views: x_rec, x_rot and x_mix.
-        fakes: Everything generated, for the discriminator, shape (B + 2 R (+ B), 3, H, W).
-        terms: Named scalars: image and feature terms; the adversarial term is added by ``adversarial_term``.
-    """
-
-    views: Views
-    fakes: Tensor
-    terms: dict[str, Tensor]
-
-
 def generate_views(
-    generator: Generator, batch: GenerationBatch, parts: Tensor, *, rotation: bool, mixing: MixingKind
+    generator: Generator, batch: GenerationBatch, part_features: Tensor, *, rotation: bool, mixing: MixingKind
 ) -> Views:
     """Paint reconstruction, rotation and mix of a batch in one pass of the decoder.
 
     Args:
         generator: S and G.
         batch: Images and guidance.
-        parts: A(x), shape (B, P, C).
+        part_features: A(x), shape (B, P, C).
         rotation: Whether to turn bodies at all.
         mixing: What x_mix is; ``image`` and ``none`` generate nothing.
 
     Returns:
         The generated views.
     """
-    rotated = (batch.has_mesh if rotation else torch.zeros_like(batch.has_mesh)).nonzero().squeeze(1)
-    count, turned_count = len(parts), len(rotated)
-    codes = generator.structure(torch.cat([batch.guidance, batch.turned[rotated]]))
-    structure = codes[:count]
-    structures, appearances = [codes], [parts, parts[rotated]]
+    rotated = batch.turnable.positions if rotation else batch.turnable.positions[:0]
+    codes = generator.structure(torch.cat([batch.guidance, batch.turned_guidance[rotated]]))  # (B + R, K, H/4, W/4)
+    structure = codes[: len(part_features)]
+    structures, appearances = [codes], [part_features, part_features[rotated]]
     if mixing in ("dmixup", "fmixup"):
-        mixed_structure, mixed_parts = mixed_code(mixing, structure, parts, batch.mixture)
+        mixed_structure, mixed_part_features = mixed_code(mixing, structure, part_features, batch.mixture)
         structures.append(mixed_structure)
-        appearances.append(mixed_parts)
+        appearances.append(mixed_part_features)
     painted = generator.decoder(torch.cat(structures), torch.cat(appearances))
+    reconstruction, turned, mix = painted.tensor_split([len(structure), len(codes)])
     return Views(
+        reconstruction=reconstruction,
+        rotation=turned,
+        mix=mix,
         rotated=rotated,
-        any_rotated=rotation and count_over_ranks(turned_count, parts.device) > 0,
-        rotation=painted[count : count + turned_count],
-        mix=painted[count + turned_count :] if len(structures) > 1 else None,
-        reconstruction=painted[:count],
+        num_rotated=batch.turnable.count if rotation else 0,
         structure=structure,
     )
 
 
-def generation(
-    generator: Generator,
-    appearance: Appearance,
-    batch: GenerationBatch,
-    parts: Tensor,
-    *,
-    rotation: bool,
-    mixing: MixingKind,
-) -> Generation:
-    """Generate a batch's views, turn the rotated ones back, and measure both against the images.
-
-    Args:
-        generator: S and G.
-        appearance: A.
-        batch: Images and guidance.
-        parts: A(x), shape (B, P, C).
-        rotation: Whether to turn bodies; images without a mesh never are.
-        mixing: What x_mix is.
-
-    Returns:
-        Views, everything generated, and the terms ``image_reconstruction``, ``feature_reconstruction`` and, where
-        something was turned, ``image_cycle`` and ``feature_cycle``.
-    """
-    views = generate_views(generator, batch, parts, rotation=rotation, mixing=mixing)
-    everyone = torch.arange(len(parts), device=parts.device)
-    seen = appearance(torch.cat([views.reconstruction, views.rotation]), (everyone, views.rotated))
-    return measure(generator, appearance, batch, parts, views, seen)
-
-
-def measure(
-    generator: Generator, appearance: Appearance, batch: GenerationBatch, parts: Tensor, views: Views, seen: Tensor
-) -> Generation:
-    """Turn rotated views back, and measure them and the reconstructions against the images.
-
-    Args:
-        generator: S and G.
-        appearance: A, as for ``generation``.
-        batch: Images and guidance.
-        parts: A(x), shape (B, P, C).
-        views: Of the batch.
-        seen: A of reconstructions and rotated views, shape (B + R, P, C).
-
-    Returns:
-        As for ``generation``.
-    """
-    count = len(parts)
-    terms = reconstruction_terms(views.reconstruction, batch.images, seen[:count], parts, "reconstruction")
-    fakes = [views.reconstruction]
-    if views.any_rotated:
-        cycle = generator.decoder(views.structure[views.rotated], seen[count:])
-        known = parts[views.rotated]
-        terms |= reconstruction_terms(
-            cycle, batch.images[views.rotated], appearance(cycle, (views.rotated,)), known, "cycle"
-        )
-        fakes += [views.rotation, cycle]
-    if views.mix is not None:
-        fakes.append(views.mix)
-    return Generation(views, torch.cat(fakes), terms)
+def turn_back(generator: Generator, views: Views, rotated_part_features: Tensor) -> Tensor:
+    """Paint x_cyc = G(S(g), A(x_rot)) from A(x_rot), (R, P, C): shape (R, 3, H, W)."""
+    return generator.decoder(views.structure[views.rotated], rotated_part_features)  # type: ignore[no-any-return]
 
 
 def reconstruction_terms(
-    generated: Tensor, images: Tensor, seen: Tensor, parts: Tensor, name: str
+    name: str, generated: Tensor, images: Tensor, generated_part_features: Tensor, part_features: Tensor
 ) -> dict[str, Tensor]:
     """Measure images that should be the originals again: one half of L_img and one of L_feat.
 
     Args:
+        name: ``reconstruction`` or ``cycle``.
         generated: x_rec or x_cyc, shape (n, 3, H, W).
         images: x, shape (n, 3, H, W).
-        seen: A(generated), shape (n, P, C).
-        parts: A(x), a constant here, shape (n, P, C).
-        name: ``reconstruction`` or ``cycle``.
+        generated_part_features: A(generated), shape (n, P, C).
+        part_features: A(x), a constant here, shape (n, P, C).
 
     Returns:
         ``image_<name>`` and ``feature_<name>``, scalars.
     """
-    magnitude = whole_mean(parts.abs())
+    magnitude = whole_mean(part_features.abs())
+    distance = appearance_distance(generated_part_features, part_features, magnitude=magnitude)  # (n,)
     return {
         f"image_{name}": mean_over_ranks(image_distance(generated, images)),
-        f"feature_{name}": mean_over_ranks(appearance_distance(seen, parts, magnitude=magnitude)),
+        f"feature_{name}": mean_over_ranks(distance),
     }
 
 
@@ -208,7 +160,7 @@ def adversarial_term(discriminator: Discriminator, fakes: Tensor) -> Tensor:
 
     Args:
         discriminator: Dis.
-        fakes: Generated images, shape (B, 3, H, W).
+        fakes: Generated images, shape (n, 3, H, W).
 
     Returns:
         Scalar.
@@ -236,9 +188,10 @@ def silhouette(guidance: Tensor) -> Tensor:
 
 
 def swap_background(generated: Tensor, body: Tensor, donor: Tensor, donor_body: Tensor) -> Tensor:
-    """Keep the generated person and take everything around from a donor image without its person.
+    """Keep the generated person and take everything around from a donor image without its person (ours).
 
-    Where the donor's own person stands, the mean colour of the donor's background is put.
+    A rotated view keeps its source's background, which contrast would happily use as a shortcut. Where the donor's own
+    person stands, the mean colour of the donor's background is put.
 
     Args:
         generated: Generated images, shape (B, 3, H, W).
@@ -252,9 +205,6 @@ def swap_background(generated: Tensor, body: Tensor, donor: Tensor, donor_body: 
     free = 1 - donor_body
     mean_colour = (donor * free).sum(dim=(2, 3), keepdim=True) / free.sum(dim=(2, 3), keepdim=True).clamp_min(1)
     return body * generated + (1 - body) * (free * donor + donor_body * mean_colour)
-
-
-BACKGROUND = -1.0  # of a guidance map scaled to [-1, 1]
 
 
 def edge_guidance(images: Tensor) -> Tensor:
@@ -282,8 +232,8 @@ def guidance_for(images: Tensor, maps: Tensor, has_mesh: Tensor) -> Tensor:
 
     Args:
         images: In [-1, 1], shape (B, 3, H, W).
-        maps: Stored maps, uint8, shape (B, H, W).
-        has_mesh: Whether the map is a rendered mesh, shape (B,).
+        maps: Stored maps on the images' device, uint8, shape (B, H, W).
+        has_mesh: Whether the map is a rendered mesh, on the CPU, shape (B,).
 
     Returns:
         Guidance in [-1, 1], shape (B, 1, H, W).
@@ -294,9 +244,9 @@ def guidance_for(images: Tensor, maps: Tensor, has_mesh: Tensor) -> Tensor:
             "run the mesh stage again on this data"
         )
     rendered = maps[:, None].float() / 127.5 - 1
-    if bool(has_mesh.all()):
+    if bool(has_mesh.all()):  # on the CPU: nothing is waited for
         return rendered
-    return torch.where(has_mesh.view(-1, 1, 1, 1), rendered, edge_guidance(images))
+    return torch.where(send(has_mesh, images.device).view(-1, 1, 1, 1), rendered, edge_guidance(images))
 
 
 def draw_angles(num_images: int, angles: Tensor, *, generator: torch.Generator) -> Tensor:

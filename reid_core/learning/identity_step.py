@@ -4,40 +4,55 @@ Letters: B images, K clusters, J proxies, H x W pixels.
 """
 
 from dataclasses import dataclass
+from typing import Annotated, ClassVar
 
 import torch.nn.functional as F
+from annotated_types import Ge, Gt, Le
 from torch import Tensor
 from torch.optim import Optimizer
 
 from reid_core.distributed import gather_batch
+from reid_core.learning.generated_encoder import GeneratedEncoder
 from reid_core.learning.memory import MomentumPrototypes, ProxyLayout
 from reid_core.learning.update import Trained, Update, update, weighted_sum
 from reid_core.losses.camera import across_camera_contrast, within_camera_cross_entropy
 from reid_core.losses.contrastive import prototype_cross_entropy
-from reid_core.models.identity import IdentityEncoder
+
+
+@dataclass(frozen=True)
+class CameraSettings:
+    """Contrast with one proxy for each cluster and camera; needs camera ids (defaults of CAP, arXiv 2012.10674).
+
+    Attributes:
+        weight: Weight of both camera terms; 0 = off (CAP: 0.5 and 1).
+        temperature: Softmax temperature of the camera terms (CAP).
+        num_negatives: Nearest proxies of other clusters, across cameras (CAP).
+    """
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+    weight: Annotated[float, Ge(0), Le(1000)] = 0.0
+    temperature: Annotated[float, Gt(0), Le(10)] = 0.07
+    num_negatives: Annotated[int, Ge(1)] = 50
 
 
 @dataclass(frozen=True)
 class CameraContrast:
-    """Contrast with one proxy a cluster and camera.
+    """Proxies of an epoch.
 
     Attributes:
         proxies: J momentum proxies, moved in place by the batches of all ranks.
         layout: Cluster and camera of every proxy, on the proxies' device.
-        weight: Of both camera terms.
-        temperature: Softmax temperature of both camera terms.
-        num_negatives: The nearest proxies of other clusters that count across cameras.
+        settings: Of the camera terms.
     """
 
     proxies: MomentumPrototypes
     layout: ProxyLayout
-    weight: float
-    temperature: float
-    num_negatives: int
+    settings: CameraSettings
 
 
 def identity_step(
-    encoder: IdentityEncoder,
+    encoder: GeneratedEncoder,
     optimiser: Optimizer,
     prototypes: MomentumPrototypes,
     images: Tensor,
@@ -50,7 +65,7 @@ def identity_step(
     """Contrast a batch with the prototypes, step, then move the prototypes.
 
     Args:
-        encoder: In training mode.
+        encoder: In training mode; all images are real ones.
         optimiser: Of the encoder.
         prototypes: K momentum prototypes, moved in place by the batches of all ranks.
         images: Augmented, in [-1, 1], shape (B, 3, H, W).
@@ -62,30 +77,31 @@ def identity_step(
     Returns:
         Unweighted loss terms, detached; and what became of the update.
     """
-    features = F.normalize(encoder(images).embedding, dim=1)
-    terms = {
-        "cluster_contrast": prototype_cross_entropy(features, prototypes.rows, labels, temperature=temperature).mean()
-    }
+    features = F.normalize(encoder.real(images).embedding, dim=1)  # (B, D)
+    contrast = prototype_cross_entropy(features, prototypes.features, labels, temperature=temperature)  # (B,)
+    terms = {"cluster_contrast": contrast.mean()}
     weights = {"cluster_contrast": 1.0}
     if cameras is not None:
         assert proxies is not None, "camera contrast needs the proxy of each image"
-        rows, layout = cameras.proxies.rows, cameras.layout
-        terms["within_camera"] = within_camera_cross_entropy(
-            features, rows, layout.camera, proxies, temperature=cameras.temperature
-        ).mean()
-        terms["across_cameras"] = across_camera_contrast(
+        settings, layout = cameras.settings, cameras.layout
+        within = within_camera_cross_entropy(
+            features, cameras.proxies.features, layout.camera, proxies, temperature=settings.temperature
+        )
+        across = across_camera_contrast(
             features,
-            rows,
+            cameras.proxies.features,
             layout.cluster,
             proxies,
-            temperature=cameras.temperature,
-            num_negatives=cameras.num_negatives,
-        ).mean()
-        weights |= {"within_camera": cameras.weight, "across_cameras": cameras.weight}
-    outcome = update(weighted_sum(terms, weights), {"encoder": Trained(encoder, optimiser)})
-    if not outcome.skipped:
-        everyones = gather_batch(features.detach())
-        prototypes.update(everyones, gather_batch(labels))
-        if cameras is not None and proxies is not None:
-            cameras.proxies.update(everyones, gather_batch(proxies))
+            temperature=settings.temperature,
+            num_negatives=settings.num_negatives,
+        )
+        terms |= {"within_camera": within.mean(), "across_cameras": across.mean()}
+        weights |= {"within_camera": settings.weight, "across_cameras": settings.weight}
+    outcome = update(weighted_sum(terms, weights), {"encoder": Trained(encoder.network, optimiser)})
+
+    # After the step, and by the features of before it, of all ranks.
+    batch_features = gather_batch(features.detach())
+    prototypes.update(batch_features, gather_batch(labels), skip=outcome.skipped)
+    if cameras is not None and proxies is not None:
+        cameras.proxies.update(batch_features, gather_batch(proxies), skip=outcome.skipped)
     return {name: term.detach() for name, term in terms.items()}, outcome

@@ -1,14 +1,6 @@
-"""The feature memory: what the encoder last said about every training image.
+"""Feature memory, cluster prototypes, the targets of an epoch, and the draws of positives and negatives.
 
-Letters: N training images, B batch, D embedding.
-
-Cluster prototypes: means of a memory's rows, and the momentum prototypes of Cluster Contrast.
-
-Letters: N images, K clusters, B batch, D embedding.
-
-Cameras in unsupervised learning: features without a camera's mean, and one proxy a cluster and camera.
-
-Letters: N images, J proxies, D embedding.
+Letters: N training images, K clusters, J proxies (one a cluster and camera), B batch, D embedding.
 """
 
 from typing import Literal, NamedTuple
@@ -17,92 +9,157 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+PrototypeUpdate = Literal["hardest", "mean"]
+
 
 class FeatureMemory:
-    """One L2-normalised row a training image.
+    """One L2-normalised feature a training image: what the encoder last said about it.
 
     Attributes:
-        rows: Shape (N, D).
-        momentum: Share of the old row that stays at an update.
+        features: Shape (N, D); changed in place by ``update``.
+        momentum: Share of the old feature that stays at an update.
     """
 
-    def __init__(self, rows: Tensor, *, momentum: float = 0.2) -> None:
+    def __init__(self, features: Tensor, *, momentum: float = 0.2) -> None:
         assert 0 <= momentum < 1, momentum
-        self.rows = F.normalize(rows.detach().clone(), dim=1)
+        self.features = F.normalize(features.detach().clone(), dim=1)
         self.momentum = momentum
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return the rows, for a checkpoint."""
-        return {"rows": self.rows}
+        """Return the features, for a checkpoint."""
+        return {"features": self.features}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Take up what ``state_dict`` returned, on the device of the rows as they are."""
-        self.rows = state["rows"].to(self.rows.device)
+        """Take up what ``state_dict`` returned, on the device of the features as they are."""
+        self.features = state["features"].to(self.features.device)
 
-    def update(self, index: Tensor, features: Tensor) -> None:
-        """Move rows towards new features: M_i <- normalise(m M_i + (1 - m) f(x_i)).
+    def update(self, indices: Tensor, features: Tensor, *, skip: Tensor | None = None) -> None:
+        """Move features towards new ones: M_i <- normalise(m M_i + (1 - m) f(x_i)).
 
         Called after the optimiser step, never inside a loss.
 
         Args:
-            index: Rows, each at most once, shape (B,).
+            indices: Places in the memory, each at most once, shape (B,).
             features: L2-normalised features, shape (B, D).
+            skip: True to leave everything as it is, a scalar on the features' device: no host has to wait for it.
         """
-        mixed = self.momentum * self.rows[index] + (1 - self.momentum) * features.detach()
-        self.rows[index] = F.normalize(mixed, dim=1)
+        old = self.features[indices]  # (B, D)
+        mixed = self.momentum * old + (1 - self.momentum) * features.detach()
+        new = F.normalize(mixed, dim=1)
+        self.features[indices] = new if skip is None else torch.where(skip, old, new)
 
 
-PrototypeUpdate = Literal["hardest", "mean"]
+class EpochTargets(NamedTuple):
+    """Pseudo labels of the memory and what follows from them, constant during an epoch.
+
+    Attributes:
+        labels: Pseudo label of every training image, -1 for an outlier, shape (N,).
+        prototypes: L2-normalised, shape (K, D).
+        cameras: Camera of every training image, shape (N,), or None to use none.
+    """
+
+    labels: Tensor
+    prototypes: Tensor
+    cameras: Tensor | None
 
 
-def cluster_means(rows: Tensor, labels: Tensor) -> Tensor:
-    """Average the rows of every cluster.
+def draw_positives(
+    labels: Tensor, indices: Tensor, *, generator: torch.Generator, cameras: Tensor | None = None
+) -> Tensor:
+    """Draw another image of the same cluster for every query; itself when the cluster has no other.
 
     Args:
-        rows: L2-normalised, shape (N, D).
-        labels: Cluster of each row, -1 for an outlier; clusters are 0..K-1, none empty. Shape (N,).
+        labels: Pseudo label of every training image, -1 for an outlier, shape (N,).
+        indices: Place of every query in the memory, shape (B,).
+        generator: Source of randomness, on the CPU.
+        cameras: Camera of every training image, shape (N,): other cameras are preferred. None uses no camera.
+
+    Returns:
+        One place in the memory a query, shape (B,).
+    """
+    allowed = (labels[None, :] == labels[indices][:, None]) & (labels[indices][:, None] >= 0)  # (B, N)
+    allowed[torch.arange(len(indices), device=allowed.device), indices] = False
+    # The largest of uniform numbers is a fair draw; 2 more for another camera puts those first.
+    score = torch.rand(allowed.shape, generator=generator).to(allowed.device).masked_fill(~allowed, -1.0)
+    if cameras is not None:
+        score = score + (cameras[None, :] != cameras[indices][:, None]) * 2.0 * allowed
+    best, place = score.max(dim=1)
+    return torch.where(best >= 0, place, indices)
+
+
+def draw_negatives(labels: Tensor, indices: Tensor, *, most: int, generator: torch.Generator) -> Tensor:
+    """Choose the negatives of every query among the images of other clusters; outliers are left out.
+
+    Args:
+        labels: Pseudo label of every training image, -1 for an outlier, shape (N,).
+        indices: Place of every query in the memory, shape (B,).
+        most: The most negatives of one query; more are sampled down to it.
+        generator: Source of randomness, on the CPU.
+
+    Returns:
+        True where a place of the memory is a negative, shape (B, N).
+    """
+    negatives = (labels[None, :] != labels[indices][:, None]) & (labels[None, :] >= 0)
+    if labels.shape[0] <= most:
+        return negatives
+    score = torch.rand(negatives.shape, generator=generator).to(negatives.device).masked_fill(~negatives, -1.0)
+    chosen = torch.zeros_like(negatives)
+    chosen.scatter_(1, score.topk(most, dim=1).indices, True)
+    return chosen & negatives
+
+
+def cluster_means(features: Tensor, labels: Tensor) -> Tensor:
+    """Average the features of every cluster.
+
+    Args:
+        features: L2-normalised, shape (N, D).
+        labels: Cluster of each feature, -1 for an outlier; clusters are 0..K-1, none empty. Shape (N,).
 
     Returns:
         L2-normalised prototypes, shape (K, D).
     """
     inside = labels >= 0
     num_clusters = int(labels.max()) + 1
-    sums = torch.zeros(num_clusters, rows.shape[1], dtype=rows.dtype, device=rows.device)
-    sums.index_add_(0, labels[inside], rows[inside])
+    sums = torch.zeros(num_clusters, features.shape[1], dtype=features.dtype, device=features.device)
+    sums.index_add_(0, labels[inside], features[inside])
     return F.normalize(sums, dim=1)
 
 
 class MomentumPrototypes:
-    """One L2-normalised row a cluster, moved by every batch (Cluster Contrast, arXiv 2103.11568, section 3.3).
+    """One L2-normalised feature a cluster, moved by every batch (Cluster Contrast, arXiv 2103.11568, section 3.3).
 
     Attributes:
-        rows: Shape (K, D).
-        momentum: Share of the old row that stays at an update.
+        features: Shape (K, D); changed in place by ``update``.
+        momentum: Share of the old prototype that stays at an update.
         update_by: ``hardest``: by the batch's instance that is least similar to its prototype; ``mean``: by the mean.
     """
 
-    def __init__(self, rows: Tensor, *, momentum: float = 0.1, update_by: PrototypeUpdate = "hardest") -> None:
+    def __init__(self, features: Tensor, *, momentum: float = 0.1, update_by: PrototypeUpdate = "hardest") -> None:
         assert 0 <= momentum < 1, momentum
-        self.rows = rows.detach().clone()
+        self.features = features.detach().clone()
         self.momentum = momentum
         self.update_by = update_by
 
-    def update(self, features: Tensor, labels: Tensor) -> None:
+    def update(self, features: Tensor, labels: Tensor, *, skip: Tensor | None = None) -> None:
         """Move the prototypes of the clusters in a batch, after the optimiser step.
 
         Args:
             features: L2-normalised, shape (B, D).
             labels: Cluster of each feature, shape (B,).
+            skip: As for ``FeatureMemory.update``.
         """
         features = features.detach()
-        for label in torch.unique(labels).tolist():
-            members = features[labels == label]
-            if self.update_by == "hardest":
-                target = members[(members @ self.rows[label]).argmin()]
-            else:
-                target = members.mean(dim=0)
-            mixed = self.momentum * self.rows[label] + (1 - self.momentum) * target
-            self.rows[label] = F.normalize(mixed, dim=0)
+        old = self.features[labels]  # (B, D)
+        same = labels[:, None] == labels[None, :]  # (B, B)
+        # Every image of a cluster gets the same target, so that their writes agree and none has to be picked out.
+        if self.update_by == "hardest":
+            similarity = (features * old).sum(dim=1)  # (B,)
+            target = features[similarity[None, :].masked_fill(~same, float("inf")).argmin(dim=1)]
+        else:
+            sums = torch.zeros_like(self.features).index_add_(0, labels, features)
+            target = sums[labels] / same.sum(dim=1, keepdim=True)
+        new = F.normalize(self.momentum * old + (1 - self.momentum) * target, dim=1)
+        self.features[labels] = new if skip is None else torch.where(skip, old, new)
 
 
 def centre_cameras(features: Tensor, cameras: Tensor) -> Tensor:
@@ -126,7 +183,7 @@ def centre_cameras(features: Tensor, cameras: Tensor) -> Tensor:
 
 
 class ProxyLayout(NamedTuple):
-    """Which clusters were seen by which cameras.
+    """The clusters that each camera saw.
 
     Attributes:
         of_image: Proxy of each image, -1 for an outlier, shape (N,).

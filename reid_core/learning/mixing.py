@@ -29,9 +29,9 @@ class Mixture(NamedTuple):
         """Return this rank's part of a mixture that was drawn for the global batch."""
         return Mixture(own_slice(self.partner), own_slice(self.ratio))
 
-    def partners(self, rows: Tensor) -> Tensor:
-        """Return the second images' rows of what every rank has one row an image of, in the shape that came."""
-        return gather_batch(rows)[self.partner]
+    def partners(self, values: Tensor) -> Tensor:
+        """Return the second images' values of something that each image has, shape (B, ...), on whichever rank."""
+        return gather_batch(values)[self.partner]
 
 
 def draw_mixture(num_images: int, *, alpha: float, generator: torch.Generator) -> Mixture:
@@ -57,35 +57,25 @@ def blend(first: Tensor, second: Tensor, ratio: Tensor) -> Tensor:
     return weight * first + (1 - weight) * second
 
 
-def dmixup_code(structure: Tensor, parts: Tensor, mixture: Mixture) -> tuple[Tensor, Tensor]:
-    """Disentangled mixup: the first one's structure, both appearances (section 3.5 of the paper).
+def mixed_code(
+    kind: MixingKind, structure: Tensor, part_features: Tensor, mixture: Mixture
+) -> tuple[Tensor, Tensor]:
+    """Mix what the decoder paints: D-mixup, or F-mixup to compare with.
 
     Args:
+        kind: ``dmixup`` keeps the first image's structure and mixes appearances alone (section 3.5 of the paper);
+            ``fmixup`` mixes features without disentangling, structure included.
         structure: S(g), shape (B, K, H/4, W/4).
-        parts: A(x), shape (B, P, C).
+        part_features: A(x), shape (B, P, C).
         mixture: Partners and ratios.
 
     Returns:
-        Structure and parts for the decoder, in the shapes that came.
+        Structure and part features for the decoder, in the shapes that came.
     """
-    return structure, blend(parts, mixture.partners(parts), mixture.ratio)
-
-
-def fmixup_code(structure: Tensor, parts: Tensor, mixture: Mixture) -> tuple[Tensor, Tensor]:
-    """F-mixup, a comparison: features are mixed without disentangling, structure included.
-
-    Args:
-        structure: S(g), shape (B, K, H/4, W/4).
-        parts: A(x), shape (B, P, C).
-        mixture: Partners and ratios.
-
-    Returns:
-        Structure and parts for the decoder, in the shapes that came.
-    """
-    return (
-        blend(structure, mixture.partners(structure), mixture.ratio),
-        blend(parts, mixture.partners(parts), mixture.ratio),
-    )
+    assert kind in ("dmixup", "fmixup"), kind
+    if kind == "fmixup":
+        structure = blend(structure, mixture.partners(structure), mixture.ratio)
+    return structure, blend(part_features, mixture.partners(part_features), mixture.ratio)
 
 
 def image_mixup(images: Tensor, mixture: Mixture) -> Tensor:
@@ -99,9 +89,3 @@ def image_mixup(images: Tensor, mixture: Mixture) -> Tensor:
         Shape (B, 3, H, W).
     """
     return blend(images, mixture.partners(images), mixture.ratio)
-
-
-def mixed_code(kind: MixingKind, structure: Tensor, parts: Tensor, mixture: Mixture) -> tuple[Tensor, Tensor]:
-    """Return what the decoder paints for a generated kind of mixture (``dmixup`` or ``fmixup``)."""
-    assert kind in ("dmixup", "fmixup"), kind
-    return (dmixup_code if kind == "dmixup" else fmixup_code)(structure, parts, mixture)

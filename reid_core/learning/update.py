@@ -29,21 +29,22 @@ class Trained(NamedTuple):
 
 
 class Update(NamedTuple):
-    """What became of an update.
+    """Outcome of an update, on the networks' device.
 
     Attributes:
         gradient_norms: Norm of each network's gradient before clipping, by name; the same on every rank.
-        skipped: Whether nothing was changed, because a gradient was infinite or not a number.
+        skipped: Whether nothing was changed, because a gradient was infinite or not a number; a scalar.
     """
 
     gradient_norms: dict[str, Tensor]
-    skipped: bool
+    skipped: Tensor
 
 
 def update(loss: Tensor, trained: Mapping[str, Trained]) -> Update:
     """Differentiate a loss, average the gradients over the ranks, clip them and step.
 
     Whether to skip is decided on averaged gradients, which are equal on all ranks: all of them skip or none does.
+    Fused optimisers decide on the device, and nobody waits for it; for others the one number is read here.
 
     Args:
         loss: Scalar.
@@ -59,13 +60,17 @@ def update(loss: Tensor, trained: Mapping[str, Trained]) -> Update:
     for name, (network, _, _) in trained.items():
         average_gradients(network.parameters())
         norms[name] = get_total_norm([p.grad for p in network.parameters() if p.grad is not None])
-    skipped = not bool(torch.stack(list(norms.values())).isfinite().all())
-    for name, (network, optimiser, clip_norm) in trained.items():
-        if skipped:
+    skipped = ~torch.stack(list(norms.values())).isfinite().all()
+    fused = all(_is_fused(optimiser) for _, optimiser, _ in trained.values())
+    if not fused and bool(skipped):
+        for _, optimiser, _ in trained.values():
             optimiser.zero_grad(set_to_none=True)
-            continue
+        return Update(norms, skipped)
+    for name, (network, optimiser, clip_norm) in trained.items():
         if clip_norm is not None:
             clip_grads_with_norm_(network.parameters(), clip_norm, norms[name])
+        if fused:
+            optimiser.found_inf = skipped.float()  # type: ignore[attr-defined]  # where 1, the step changes nothing
         optimiser.step()
     return Update(norms, skipped)
 
@@ -84,3 +89,7 @@ def weighted_sum(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> T
     missing = terms.keys() - weights.keys()
     assert not missing, f"terms without a weight: {sorted(missing)}"
     return torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+
+
+def _is_fused(optimiser: Optimizer) -> bool:
+    return all(group.get("fused") for group in optimiser.param_groups)

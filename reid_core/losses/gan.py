@@ -1,8 +1,4 @@
-"""Least-squares GAN over the score maps of several scales.
-
-Letters: B images, h x w size of a score map.
-
-R1: the discriminator's slope on real images (Mescheder et al., arXiv 1801.04406).
+"""Losses of the least-squares GAN over score maps of several scales, and R1 (Mescheder et al., arXiv 1801.04406).
 
 Letters: B images, H x W pixels, h x w size of a score map.
 """
@@ -40,7 +36,7 @@ def discriminator_loss(scores: Sequence[Tensor], *, real: bool) -> Tensor:
 
 
 def r1_penalty(scores: Sequence[Tensor], images: Tensor) -> Tensor:
-    """Squared norm of the gradient of the scores with respect to real images.
+    """R1: squared norm of the gradient of the scores with respect to real images.
 
     Args:
         scores: Score maps of ``images``, one a scale, each of shape (B, 1, h, w).

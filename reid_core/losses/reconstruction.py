@@ -1,4 +1,4 @@
-"""How far a generated image is from the image it should be, in pixels and in part appearance.
+"""Distance of a generated image from the image it should be: in pixels (L_img) and in part appearance (L_feat).
 
 Letters: B images, H x W pixels, P parts, C channels.
 """
@@ -21,7 +21,7 @@ def image_distance(generated: Tensor, target: Tensor) -> Tensor:
 
 
 def appearance_distance(generated: Tensor, target: Tensor, *, magnitude: Tensor | None = None) -> Tensor:
-    """Mean absolute difference of part appearances, relative to the target's magnitude: a term of L_feat.
+    """Mean absolute difference of part features, relative to the target's magnitude: a term of L_feat.
 
     The target is a constant (stop gradient): otherwise the encoder would shrink its features to please the loss.
     Encoders differ in the scale of their features by orders of magnitude, hence the division.

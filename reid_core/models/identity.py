@@ -65,6 +65,10 @@ class Encoded(NamedTuple):
     maps: FeatureMaps
     embedding: Tensor
 
+    def rows(self, which: slice) -> "Encoded":
+        """Return some of the images."""
+        return Encoded(FeatureMaps(*(each[which] for each in self.maps)), self.embedding[which])
+
 
 class IdentityEncoder(nn.Module):
     """Any torchvision ResNet (or EfficientNet-Lite0) as E_id of the paper (section 3.2); last stride 1, BN neck.
