@@ -1,10 +1,10 @@
-"""A plain transcription of the method's joint step, as its equations stand: what ours is compared with.
+"""One joint step as its equations stand, in the letters of docs/method.md, which prints it: ours is compared with it.
 
-Each network is called once for each kind of image, in full precision, and the discriminator looks at each kind by
-itself.
+Each network is called once for each kind of image, in full precision, every image has a mesh, and the discriminator
+looks at each kind by itself.
 """
 
-from collections.abc import Callable
+# mypy: disable-error-code="no-untyped-call, union-attr, no-any-return, return-value"
 
 import torch
 import torch.nn.functional as F
@@ -14,76 +14,74 @@ from reid_core.learning.generated_encoder import running_statistics_kept
 from reid_core.learning.generation import parameters_fixed
 from reid_core.learning.generator_step import Networks, Optimisers
 from reid_core.learning.joint_step import JointBatch
-from reid_core.losses.contrastive import Draws
+from reid_core.learning.memory import EpochTargets, FeatureMemory
 
-TEMPERATURE = 0.04
+# docs/method.md prints what follows.
+TAU = 0.04
 
 
-def plain_step(networks: Networks, optimisers: Optimisers, batch: JointBatch) -> float:
-    """Update all three networks, one call a network and kind of image; return the loss of encoder and generator."""
-    encoder, generator, judge = networks.encoder, networks.generator, networks.discriminator
-    source, pool, draws = batch.generation, batch.pool, batch.draws
-    x, mixture = source.images, source.mixture
-    encoded = encoder(x)
-    features, parts = F.normalize(encoded.embedding, dim=1), generator.appearance(encoded.maps)
+def plain_step(
+    networks: Networks, optimisers: Optimisers, batch: JointBatch, memory: FeatureMemory, targets: EpochTargets
+) -> Tensor:
+    encoder, generator, dis = networks.encoder, networks.generator, networks.discriminator
+    x, g, g_t = batch.generation.images, batch.generation.guidance, batch.generation.turned_guidance
+    partner, ratio = batch.generation.mixture  # who is mixed in, and the share of the image itself, (B,) each
 
-    x_rec = generator(source.guidance, parts)
-    x_rot = generator(source.turned, parts)
-    with running_statistics_kept(encoder):
-        parts_rec = generator.appearance(encoder(x_rec).maps)
-        parts_rot = generator.appearance(encoder(x_rot).maps)
-        x_cyc = generator(source.guidance, parts_rot)
-        parts_cyc = generator.appearance(encoder(x_cyc).maps)
-        share = mixture.ratio.view(-1, 1, 1)
-        x_mix = generator(source.guidance, share * parts + (1 - share) * parts[mixture.partner])
-        seen_rot = F.normalize(encoder(x_rot).embedding, dim=1)
-        seen_mix = F.normalize(encoder(x_mix).embedding, dim=1)
-    kinds = (x_rec, x_rot, x_cyc, x_mix)
+    def see(images: Tensor) -> tuple[Tensor, Tensor]:  # f, (B, D), and A, (B, P, C)
+        encoded = encoder(images)
+        return F.normalize(encoded.embedding, dim=1), generator.appearance(encoded.maps)
 
+    # Generated variance: the same appearance on the own body, on the turned body, and mixed with somebody else's.
+    f, a = see(x)
+    x_rec = generator(g, a)
+    x_rot = generator(g_t, a)
+    x_mix = generator(g, ratio[:, None, None] * a + (1 - ratio[:, None, None]) * a[partner])
+    with running_statistics_kept(encoder):  # they describe real images
+        (_, a_rec), (f_rot, a_rot), (f_mix, _) = see(x_rec), see(x_rot), see(x_mix)
+        x_cyc = generator(g, a_rot)  # turned back
+        _, a_cyc = see(x_cyc)
+    fakes = (x_rec, x_rot, x_cyc, x_mix)
+
+    # The discriminator: real images score 1, generated ones 0, and the slope on real images stays small (R1).
     real = x.clone().requires_grad_()
-    scores = judge(real)
-    loss_judge = sum_of(lambda score: (score - 1).square().mean(), scores)
-    for fake in kinds:
-        loss_judge = loss_judge + sum_of(lambda score: score.square().mean(), judge(fake.detach())) / len(kinds)
-    slope = torch.autograd.grad(sum_of(lambda score: score.mean(dim=(1, 2, 3)).sum(), scores), real, create_graph=True)
-    loss_judge = loss_judge + 0.01 * slope[0].square().sum(dim=(1, 2, 3)).mean()
-    optimisers.discriminator.zero_grad(set_to_none=True)
-    loss_judge.backward()  # type: ignore[no-untyped-call]
+    slope = torch.autograd.grad(sum(score.mean((1, 2, 3)).sum() for score in dis(real)), real, create_graph=True)[0]
+    loss_dis = squared_distance(dis(real), 1) + sum(squared_distance(dis(fake.detach()), 0) for fake in fakes) / 4
+    loss_dis = loss_dis + 0.01 * slope.square().sum((1, 2, 3)).mean()
+    optimisers.discriminator.zero_grad()
+    loss_dis.backward()
     optimisers.discriminator.step()
 
-    known = parts.detach()
-    scale = known.abs().mean()
-    loss = 5 * ((x_rec - x).abs().mean() + (x_cyc - x).abs().mean())
-    loss = loss + 5 * ((parts_rec - known).abs().mean() + (parts_cyc - known).abs().mean()) / scale
-    with parameters_fixed(judge):
-        for fake in kinds:
-            loss = loss + sum_of(lambda score: (score - 1).square().mean(), judge(fake)) / len(kinds)
-    own = pool.labels[batch.rows]
-    for query, positive in ((seen_rot, batch.rows), (seen_rot, draws.positive), (features, draws.positive)):
-        loss = loss + _nce(query, pool.rows, positive, draws).mean()
-    logits = features @ pool.prototypes.T / TEMPERATURE
-    mixed = seen_mix @ pool.prototypes.T / TEMPERATURE
-    first = F.cross_entropy(mixed, own, reduction="none")
-    second = F.cross_entropy(mixed, own[mixture.partner], reduction="none")
-    loss = loss + F.cross_entropy(logits, own) + (mixture.ratio * first + (1 - mixture.ratio) * second).mean()
+    # Generation: what was painted is the image again, in pixels and in appearance, and deceives the discriminator.
+    target = a.detach()
+    loss_img = (x_rec - x).abs().mean() + (x_cyc - x).abs().mean()
+    loss_feat = ((a_rec - target).abs().mean() + (a_cyc - target).abs().mean()) / target.abs().mean()
+    with parameters_fixed(dis):
+        loss_adv = sum(squared_distance(dis(fake), 1) for fake in fakes) / 4
 
-    assert optimisers.encoder is not None
-    for optimiser in (optimisers.encoder, optimisers.generator):
-        optimiser.zero_grad(set_to_none=True)
+    # Contrast: an image and its rotation against the memory, an image and its mix against the prototypes.
+    own, cluster, others, y = batch.indices, batch.positives, batch.negatives, targets.labels[batch.indices]
+    loss_rot = sum(nce(*pair, others, memory.features) for pair in ((f_rot, own), (f_rot, cluster), (f, cluster)))
+    logits, logits_mix = f @ targets.prototypes.T / TAU, f_mix @ targets.prototypes.T / TAU
+    first, second = (F.cross_entropy(logits_mix, labels, reduction="none") for labels in (y, y[partner]))
+    loss_mix = F.cross_entropy(logits, y) + (ratio * first + (1 - ratio) * second).mean()
+
+    loss = 5 * loss_img + 5 * loss_feat + loss_adv + loss_rot + loss_mix
+    optimisers.encoder.zero_grad()
+    optimisers.generator.zero_grad()
     loss.backward()
-    torch.nn.utils.clip_grad_norm_(generator.parameters(), 5.0)
+    torch.nn.utils.clip_grad_norm_(generator.parameters(), 5)
     optimisers.encoder.step()
     optimisers.generator.step()
-    return float(loss.detach())
+    memory.update(own, f)  # M <- normalise(0.2 M + 0.8 f)
+    return loss.detach()
 
 
-def sum_of(measure: Callable[[Tensor], Tensor], scores: tuple[Tensor, ...]) -> Tensor:
-    """Return the sum of a measure over the scales of a discriminator."""
-    return torch.stack([measure(score) for score in scores]).sum()
+def squared_distance(scores: tuple[Tensor, ...], target: float) -> Tensor:
+    return sum((score - target).square().mean() for score in scores)  # over the scales
 
 
-def _nce(query: Tensor, rows: Tensor, positive: Tensor, draws: Draws) -> Tensor:
-    similarity = query @ rows.T / TEMPERATURE
-    hit = similarity.gather(1, positive[:, None])
-    missed = similarity.masked_fill(~draws.negatives, float("-inf"))
-    return torch.cat([hit, missed], dim=1).logsumexp(dim=1) - hit.squeeze(1)
+def nce(query: Tensor, positives: Tensor, negatives: Tensor, memory: Tensor) -> Tensor:
+    similarity = query @ memory.T / TAU
+    positive = similarity.gather(1, positives[:, None])
+    against = similarity.masked_fill(~negatives, float("-inf"))
+    return (torch.cat([positive, against], dim=1).logsumexp(dim=1) - positive.squeeze(1)).mean()

@@ -16,13 +16,19 @@ from typing import NamedTuple
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from reid_core.learning.generated_encoder import BatchNormGroups
-from reid_core.learning.generation import GenerationBatch
-from reid_core.learning.generator_step import GenerationSettings, Networks, Optimisers, generator_step
+from reid_core.learning.generated_encoder import GeneratedEncoder
+from reid_core.learning.generation import GenerationBatch, Turnable
+from reid_core.learning.generator_step import (
+    GenerationSettings,
+    GenerationWeights,
+    Networks,
+    Optimisers,
+    generator_step,
+)
 from reid_core.learning.joint_step import ContrastSettings, JointBatch, joint_step
+from reid_core.learning.memory import EpochTargets, FeatureMemory, draw_negatives, draw_positives
 from reid_core.learning.mixing import draw_mixture
 from reid_core.learning.timer import Timer
-from reid_core.losses.contrastive import Pool, draw_rows
 from reid_core.models.discriminator import Discriminator
 from reid_core.models.generator import Generator
 from reid_core.models.identity import IdentityEncoder
@@ -176,23 +182,18 @@ def count_gflop(batch_size: int = 2) -> Mapping[str, float]:
     features = torch.nn.functional.normalize(torch.randn(64, 2048, generator=draws), dim=1)
     labels = torch.arange(64) // 4
     prototypes = torch.nn.functional.normalize(features.view(16, 4, -1).mean(1), dim=1)
-    pool = Pool(features, labels, prototypes, None)
-    index = torch.arange(batch_size)
+    memory, targets = FeatureMemory(features), EpochTargets(labels, prototypes, None)
+    indices = torch.arange(batch_size)
     source = GenerationBatch(
         images,
         guidance[0],
         guidance[1],
-        torch.ones(batch_size, dtype=torch.bool),
+        Turnable.among(torch.ones(batch_size, dtype=torch.bool)),
         draw_mixture(batch_size, alpha=0.6, generator=draws),
     )
-    batch = JointBatch(source, None, index, pool, draw_rows(pool, index, num_negatives=32, generator=draws))
-    weights = {"image_reconstruction": 5.0, "image_cycle": 5.0, "feature_reconstruction": 5.0, "feature_cycle": 5.0}
-    how = GenerationSettings(
-        rotation=True, mixing="dmixup", weights={**weights, "adversarial": 1.0}, r1_weight=0.01, clip_norm=5.0
-    )
-    contrast = ContrastSettings(
-        {"rotation_contrast": 1.0, "mixing_contrast": 1.0}, 0.04, swap_background=False, trains_generator=True
-    )
+    positives = draw_positives(labels, indices, generator=draws)
+    batch = JointBatch(source, None, indices, positives, draw_negatives(labels, indices, most=32, generator=draws))
+    settings = GenerationSettings(rotation=True, mixing="dmixup", weights=GenerationWeights(), clip_norm=5.0)
     optimisers = Optimisers(
         torch.optim.SGD(networks.encoder.parameters(), lr=1e-6),
         torch.optim.SGD(networks.generator.parameters(), lr=1e-6),
@@ -202,17 +203,19 @@ def count_gflop(batch_size: int = 2) -> Mapping[str, float]:
         joint_step(
             networks,
             optimisers,
+            GeneratedEncoder(networks.encoder, batch_size),
             batch,
-            how,
-            contrast,
+            memory,
+            targets,
+            settings,
+            ContrastSettings(),
             train_generator=True,
             discriminate=False,  # the counter cannot follow the penalty's gradient of a gradient
-            groups=BatchNormGroups(networks.encoder, batch_size, 0),
             timer=Timer(),
         )
     networks.encoder.eval().requires_grad_(False)
     with FlopCounterMode(display=False) as warm_up:
-        generator_step(networks, optimisers, source, how, adversarial=True, discriminate=False, timer=Timer())
+        generator_step(networks, optimisers, source, settings, adversarial=True, discriminate=False, timer=Timer())
     return {
         "encode": encode.get_total_flops() / batch_size / 1e9,
         "generator": warm_up.get_total_flops() / batch_size / 1e9,

@@ -5,11 +5,9 @@ r"""Images a second of the joint step, beside a plain transcription of the metho
         --precision bfloat16 --channels-last --compile --peak-tflops 989
 
 The plain way (``plain_training.py``) calls each network once for each kind of image. Ours calls a network once for all
-images that it can see together; which images pass the encoder as one batch is a setting
-(``joint.contrast.encoder_passes``), because it decides batch statistics. ``by_kind`` gives the numbers of the plain way
-up to rounding. Each further option is a way of its own, on top of ``by_kind``; the last way has all of them, and one
-pass of the encoder. All ways take turns, and the medians of their iterations are compared, so that a busy machine
-disturbs all of them alike.
+images that it can see together, and the encoder once for each kind of generated image; the numbers are those of the
+plain way up to rounding. Each further option is a way of its own; the last way has all of them. All ways take turns,
+and the medians of their iterations are compared, so that a busy machine disturbs all of them alike.
 """
 
 import argparse
@@ -21,82 +19,80 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.plain_training import TEMPERATURE, plain_step
-from reid_core.learning.generated_encoder import BatchNormGroups
-from reid_core.learning.generation import GenerationBatch
-from reid_core.learning.generator_step import GenerationSettings, Networks, Optimisers
-from reid_core.learning.joint_step import ContrastSettings, EncoderPasses, JointBatch, joint_step
-from reid_core.learning.memory import cluster_means
+from benchmarks.plain_training import TAU, plain_step
+from reid_core.learning.generated_encoder import GeneratedEncoder
+from reid_core.learning.generation import GenerationBatch, Turnable
+from reid_core.learning.generator_step import GenerationSettings, GenerationWeights, Networks, Optimisers
+from reid_core.learning.joint_step import ContrastSettings, JointBatch, joint_step
+from reid_core.learning.memory import EpochTargets, FeatureMemory, cluster_means, draw_negatives, draw_positives
 from reid_core.learning.mixing import draw_mixture
 from reid_core.learning.timer import Timer
-from reid_core.losses.contrastive import Pool, draw_rows
 from reid_core.models.discriminator import Discriminator
 from reid_core.models.generator import Generator
 from reid_core.models.identity import IdentityEncoder
 from reid_core.models.speed import speed_up
 from reid_core.seeds import initialised
 
-GENERATION = {
-    "image_reconstruction": 5.0,
-    "image_cycle": 5.0,
-    "feature_reconstruction": 5.0,
-    "feature_cycle": 5.0,
-    "adversarial": 1.0,
-}
-CONTRAST = {"rotation_contrast": 1.0, "mixing_contrast": 1.0}
+PEOPLE, IMAGES_OF_EACH = 80, 10
 
 
 @dataclass(frozen=True)
 class Way:
-    """One way of computing a step; None as passes is the plain way."""
+    """One way of computing a step."""
 
-    passes: EncoderPasses | None
+    plain: bool = False
     dtype: torch.dtype | None = None
     channels_last: bool = False
     compiled: bool = False
 
 
-def ours_step(
-    networks: Networks, optimisers: Optimisers, batch: JointBatch, timer: Timer, passes: EncoderPasses
-) -> float:
+class Case(NamedTuple):
+    """What a step learns from."""
+
+    batch: JointBatch
+    memory: FeatureMemory
+    targets: EpochTargets
+
+
+def ours_step(networks: Networks, optimisers: Optimisers, case: Case, timer: Timer) -> float:
     """Update all three networks as joint training does; return the loss of encoder and generator."""
+    generation = GenerationSettings(rotation=True, mixing="dmixup", weights=GenerationWeights(), clip_norm=5.0)
+    contrast = ContrastSettings(temperature=TAU)
     result = joint_step(
         networks,
         optimisers,
-        batch,
-        GenerationSettings(rotation=True, mixing="dmixup", weights=GENERATION, r1_weight=0.01, clip_norm=5.0),
-        ContrastSettings(CONTRAST, TEMPERATURE, False, True, passes),
+        GeneratedEncoder(networks.encoder, len(case.batch.indices)),
+        case.batch,
+        case.memory,
+        case.targets,
+        generation,
+        contrast,
         train_generator=True,
         discriminate=True,
-        groups=BatchNormGroups(networks.encoder, len(batch.rows), 0),
         timer=timer,
     )
-    return sum(weight * float(result.step.terms[name]) for name, weight in (GENERATION | CONTRAST).items())
+    case.memory.update(case.batch.indices, result.features, skip=result.skipped)
+    weights = generation.weights.by_term() | contrast.by_term()
+    return sum(weight * float(result.step.terms[name]) for name, weight in weights.items())
 
 
 def ways_of(arguments: argparse.Namespace) -> dict[str, Way]:
     """Return the ways to compare, the plain one first."""
-    ways = {
-        "plain": Way(None),
-        "by_loss": Way("by_loss"),
-        "by_kind": Way("by_kind"),
-        "together": Way("together"),
-    }
+    ways = {"plain": Way(plain=True), "ours": Way()}
     dtype = torch.bfloat16 if arguments.precision == "bfloat16" else None
     if dtype:
-        ways["by_kind, bfloat16"] = Way("by_kind", dtype)
+        ways["bfloat16"] = Way(dtype=dtype)
     if arguments.channels_last:
-        ways["by_kind, channels last"] = Way("by_kind", channels_last=True)
+        ways["channels last"] = Way(channels_last=True)
     if arguments.compile:
-        ways["by_kind, compiled"] = Way("by_kind", compiled=True)
+        ways["compiled"] = Way(compiled=True)
     if dtype or arguments.channels_last or arguments.compile:
-        ways["all"] = Way("together", dtype, arguments.channels_last, arguments.compile)
+        ways["all"] = Way(dtype=dtype, channels_last=arguments.channels_last, compiled=arguments.compile)
     return ways
 
 
@@ -107,17 +103,17 @@ class Runner:
         self._networks, self._optimisers = build(arguments, device)
         every = (self._networks.encoder, self._networks.generator, self._networks.discriminator)
         speed_up(every, dtype=way.dtype, channels_last=way.channels_last, compiled=way.compiled)
-        self._batch = draw_batch(arguments, self._networks.encoder.embedding_dim, device)
+        self._case = draw_case(arguments, self._networks.encoder.embedding_dim, device)
         self._way = way
-        self.timer = Timer()
+        self.timer = Timer(device)
         self.seconds: list[float] = []
         self.first_loss = 0.0
 
     def step(self) -> float:
         """Make one step, and return its loss."""
-        if self._way.passes is None:
-            return plain_step(self._networks, self._optimisers, self._batch)
-        return ours_step(self._networks, self._optimisers, self._batch, self.timer, self._way.passes)
+        if self._way.plain:
+            return float(plain_step(self._networks, self._optimisers, *self._case))
+        return ours_step(self._networks, self._optimisers, self._case, self.timer)
 
     def timed_step(self) -> None:
         """Make one step and remember how long it took; its loss is read, so that a GPU has finished."""
@@ -175,20 +171,25 @@ def build(arguments: argparse.Namespace, device: torch.device) -> tuple[Networks
     return Networks(encoder, generator, judge), optimisers
 
 
-def draw_batch(arguments: argparse.Namespace, dim: int, device: torch.device) -> JointBatch:
+def draw_case(arguments: argparse.Namespace, dim: int, device: torch.device) -> Case:
     """Return random images of random people that all have a mesh."""
     draws = torch.Generator().manual_seed(0)
     count, size = arguments.batch_size, (arguments.height, arguments.width)
     images, still, turned = (torch.rand(count, c, *size, generator=draws).to(device) * 2 - 1 for c in (3, 1, 1))
-    rows = F.normalize(torch.randn(800, dim, generator=draws), dim=1).to(device)
-    labels = (torch.arange(800) // 10).to(device)
-    pool = Pool(rows, labels, cluster_means(rows, labels), None)
-    index = torch.randperm(800, generator=draws)[:count].to(device)
+    memory = FeatureMemory(torch.randn(PEOPLE * IMAGES_OF_EACH, dim, generator=draws).to(device))
+    labels = (torch.arange(PEOPLE * IMAGES_OF_EACH) // IMAGES_OF_EACH).to(device)
+    indices = torch.randperm(len(labels), generator=draws)[:count].to(device)
     mixture = draw_mixture(count, alpha=0.6, generator=draws)
     mixture = mixture._replace(partner=mixture.partner.to(device), ratio=mixture.ratio.to(device))
-    has_mesh = torch.ones(count, dtype=torch.bool, device=device)
-    drawn = draw_rows(pool, index, num_negatives=8192, generator=draws)
-    return JointBatch(GenerationBatch(images, still, turned, has_mesh, mixture), None, index, pool, drawn)
+    everyone = torch.arange(count, device=device)
+    batch = JointBatch(
+        GenerationBatch(images, still, turned, Turnable(everyone, everyone.roll(1), count), mixture),
+        None,
+        indices,
+        draw_positives(labels, indices, generator=draws),
+        draw_negatives(labels, indices, most=8192, generator=draws),
+    )
+    return Case(batch, memory, EpochTargets(labels, cluster_means(memory.features, labels), None))
 
 
 def peak_memory_gb(name: str) -> float:
@@ -207,7 +208,7 @@ def measure(arguments: argparse.Namespace, device: torch.device) -> dict[str, An
         runner.first_loss = runner.step()
     flops = {name: 0.0 if ways[name].compiled else flops_of(runner.step) for name, runner in runners.items()}
     for name in (name for name, way in ways.items() if way.compiled):
-        flops[name] = flops["by_kind" if ways[name].passes == "by_kind" else "together"]  # compiling hides them
+        flops[name] = flops["ours"]  # compiling hides them
     for _ in range(arguments.iterations):
         for runner in runners.values():
             runner.timed_step()
@@ -222,8 +223,8 @@ def measure(arguments: argparse.Namespace, device: torch.device) -> dict[str, An
             "first_loss_differs_by": float(f"{abs(runner.first_loss / plain.first_loss - 1):.1e}"),
             "gflop_per_image": round(flops[name] / arguments.batch_size / 1e9, 2),
             "utilisation": round(flops[name] / median / peak, 3),
-            "seconds_by_part": {
-                part: round(spent / (arguments.iterations + 2), 4) for part, spent in runner.timer.seconds.items()
+            "seconds_by_span": {
+                span: round(spent / (arguments.iterations + 2), 4) for span, spent in runner.timer.seconds().items()
             },
         }
         if arguments.memory:

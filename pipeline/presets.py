@@ -4,18 +4,22 @@ Presets: functions that return the configuration of every stage. The stages' own
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
+from reid_core.data.augment import Augmentation
 from reid_core.data.datasets.find import canonical_name
 from reid_core.errors import UserError
+from reid_core.learning.generator_step import GenerationWeights
+from reid_core.learning.joint_step import ContrastSettings
 from stages.cluster import ClusterStageConfig
 from stages.data import DataConfig
 from stages.generator import GeneratorConfig
-from stages.identity import AugmentConfig, IdentityConfig
-from stages.joint import ContrastConfig, JointConfig
+from stages.identity import IdentityConfig
+from stages.joint import JointConfig
 from stages.mesh import MeshConfig
 from stages.stage import StageConfig
 from stages.training.clustering import ClusterConfig
-from stages.training.data import GenerationWeights, GeneratorOptimConfig
+from stages.training.data import GeneratorOptimConfig
 
 # About 800 rendered images of 64 x 32 on two CPU cores. Ten images a person: short neighbour lists.
 _TINY_CLUSTERING = ClusterConfig(k1=10, k2=4, eps=0.55, min_samples=4)
@@ -25,7 +29,7 @@ _TINY_GENERATOR_OPTIM = GeneratorOptimConfig(
 _TINY_GENERATION = GenerationWeights(feature=1.0, adversarial=0.3)
 # Generated views are worth more beside classical ones, and while contrast leaves the painting alone: it teaches the
 # generator to please the encoder, and colours go wrong (docs/lab/ablation.md).
-_CONTRAST = ContrastConfig(trains_generator=False)
+_CONTRAST = ContrastSettings(trains_generator=False)
 
 
 def tiny_identity() -> IdentityConfig:
@@ -38,7 +42,7 @@ def tiny_identity() -> IdentityConfig:
         clusters_per_batch=16,
         images_per_cluster=4,
         lr_step_epochs=18,
-        augmentation=AugmentConfig(pad=3, jitter=0.3),
+        augmentation=Augmentation(pad=3, jitter=0.3),
         clustering=_TINY_CLUSTERING,
         monitor_every=4,
     )
@@ -70,7 +74,7 @@ def tiny_joint() -> JointConfig:
         lr=1e-2,
         lr_step_epochs=6,
         views="both",
-        contrast=_CONTRAST.model_copy(update={"temperature": 0.12}),
+        contrast=replace(_CONTRAST, temperature=0.12),
         weights=_TINY_GENERATION,
         optim=_TINY_GENERATOR_OPTIM.model_copy(update={"lr": 5e-4}),
         generator_every=2,
@@ -90,7 +94,7 @@ def small_identity() -> IdentityConfig:
         iterations_per_epoch=100,
         images_per_cluster=8,
         lr_step_epochs=20,
-        augmentation=AugmentConfig(pad=5, jitter=0.3),
+        augmentation=Augmentation(pad=5, jitter=0.3),
         clustering=ClusterConfig(k1=20, k2=6),
     )
 

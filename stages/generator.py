@@ -1,7 +1,7 @@
 """Generator warm-up: the identity encoder is frozen; S, G and Dis learn to paint people onto bodies."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,11 +14,17 @@ from infra.compute.protocol import Compute, TrainContext
 from infra.tracking.protocol import Tracker
 from reid_core.data.sampling import shuffled_batches
 from reid_core.evaluation.colour_probe import colour_probe
-from reid_core.learning.generation import GenerationBatch
-from reid_core.learning.generator_step import GenerationSettings, Networks, Optimisers, generator_step
+from reid_core.learning.generator_step import (
+    GenerationSettings,
+    GenerationWeights,
+    Networks,
+    Optimisers,
+    generator_step,
+)
+from reid_core.learning.mixing import MixingKind
 from reid_core.learning.timer import Timer
 from reid_core.models.discriminator import Discriminator
-from reid_core.models.generator import Generator
+from reid_core.models.generator import Generator, StructureNorm
 from reid_core.models.identity import PaintedFrom, painted_maps
 from reid_core.models.weights import load_identity, network_header, save_weights
 from reid_core.seeds import generator_for, initialised
@@ -26,10 +32,8 @@ from stages.stage import ResultNeutral, Stage, StageConfig
 from stages.training.conditions import read_conditions, write_conditions
 from stages.training.data import (
     ANGLES,
-    GenerationWeights,
     GeneratorOptimConfig,
     GuidanceSource,
-    Mixing,
     TrainingImages,
     check_angles,
     check_split,
@@ -37,6 +41,7 @@ from stages.training.data import (
     read_training_images,
     read_view,
     set_learning_rate,
+    training_batches,
     varied_batch,
     write_json,
 )
@@ -66,14 +71,14 @@ class GeneratorConfig(StageConfig):
         description="Maps of the encoder that appearance is pooled from: the last (paper), or the two early ones at a "
         "quarter and an eighth of the size (ours), which keep colours whatever the encoder was trained for.",
     )
-    structure_norm: Literal["none", "instance"] = Field(
+    structure_norm: StructureNorm = Field(
         "instance", description="Norm of S; instance as in the paper, none keeps the silhouette in a narrow network."
     )
     discriminator_channels: int = Field(64, ge=4, le=1024, description="Channels of Dis's first layer (ours).")
     discriminator_layers: int = Field(3, ge=1, le=5, description="Halvings in each scale of Dis (ours).")
     rotation: bool = Field(True, description="Generate rotated people and turn them back (paper).")
     angles: tuple[int, ...] = Field(ANGLES, min_length=1, description="Rotations drawn, in degrees (paper).")
-    mixing: Mixing = Field("dmixup", description="What x_mix is; generated mixes also train against Dis (paper).")
+    mixing: MixingKind = Field("dmixup", description="What x_mix is; generated mixes also train against Dis (paper).")
     mixing_alpha: float = Field(0.6, gt=0, le=10, description="Both parameters of the ratio's Beta (published).")
     num_epochs: int = Field(40, ge=1, le=1000, description="Epochs (published).")
     batch_size: int = Field(16, ge=2, le=4096, description="Images of a global batch (published).")
@@ -81,24 +86,37 @@ class GeneratorConfig(StageConfig):
         0, ge=0, le=1000, description="First epoch that turns people and back; cheap epochs come before (paper: 0)."
     )
     adversarial_from_epoch: int = Field(0, ge=0, le=1000, description="First epoch with Dis and L_adv (paper: 0).")
-    weights: GenerationWeights = Field(default_factory=lambda: GenerationWeights(), description="Losses' weights.")
+    weights: GenerationWeights = Field(GenerationWeights(), description="Losses' weights.")
     lr_schedule: Literal["constant", "linear"] = Field(
         "constant",
         description="Learning rate of S and G: constant (published), or falling to a fiftieth over the second half "
         "(ours), which brings colours nearer to the truth.",
     )
-    optim: GeneratorOptimConfig = Field(default_factory=lambda: GeneratorOptimConfig(), description="Optimisers.")
+    optim: GeneratorOptimConfig = Field(GeneratorOptimConfig(), description="Optimisers.")
     pictures_every: Annotated[int, ResultNeutral(display=True)] = Field(
         1, ge=1, le=1000, description="Epochs from one sheet of pictures to the next."
     )
-    hardware: HardwareConfig = Field(default_factory=lambda: HardwareConfig(), description="How the device is used.")
-    checkpoints: Annotated[CheckpointConfig, ResultNeutral()] = Field(
-        default_factory=lambda: CheckpointConfig(), description="For restarts."
-    )
+    hardware: HardwareConfig = Field(HardwareConfig(), description="How the device is used.")
+    checkpoints: Annotated[CheckpointConfig, ResultNeutral()] = Field(CheckpointConfig(), description="For restarts.")
     num_ranks: Annotated[int, ResultNeutral()] = Field(
         1, ge=1, le=1024, description="Training ranks; the global batch is split over them."
     )
     seed: int = Field(0, ge=0, description="Seed of all random draws.")
+
+    def learning_rate(self, done: float) -> float:
+        """Return the learning rate of S and G after a share of the training, from 0 to 1."""
+        falling = 1.0 if self.lr_schedule == "constant" else max(min(1.0, 2 * (1 - done)), _LAST_LR_SHARE)
+        return self.optim.lr * falling
+
+    def generation(self, epoch: int) -> GenerationSettings:
+        """Return how batches are varied in an epoch, and what their generation weighs."""
+        rotation = self.rotation and epoch >= self.rotation_from_epoch
+        mixing = self.mixing if self.adversarial(epoch) else "none"  # only the discriminator looks at mixes here
+        return GenerationSettings(rotation, mixing, self.weights, self.optim.clip_norm)
+
+    def adversarial(self, epoch: int) -> bool:
+        """Tell whether Dis and L_adv take part in an epoch."""
+        return epoch >= self.adversarial_from_epoch and self.weights.adversarial > 0
 
 
 @dataclass(frozen=True)
@@ -117,7 +135,7 @@ def run(config: GeneratorConfig, inputs: Mapping[str, Path], out_dir: Path, comp
     out_dir.mkdir(parents=True, exist_ok=True)
     num_images = len(read_view(inputs["data"]))
     compute.train(
-        _loop,
+        _train,
         _Job(config, inputs["data"], inputs["mesh"], inputs["identity"], out_dir),
         num_ranks=config.num_ranks,
         checkpoint_dir=out_dir.parent / "scratch" / "generator",
@@ -127,7 +145,8 @@ def run(config: GeneratorConfig, inputs: Mapping[str, Path], out_dir: Path, comp
     )
 
 
-def _loop(context: TrainContext, job: _Job) -> None:
+def _train(context: TrainContext, job: _Job) -> None:
+    """Train on one rank."""
     config, out_dir = job.config, job.out_dir
     images = read_training_images(job.data_dir, out_dir.parent / "scratch", context.device)
     guidance = GuidanceSource(job.mesh_dir, images.view.image_ids, job.data_dir)
@@ -137,23 +156,23 @@ def _loop(context: TrainContext, job: _Job) -> None:
     optim = config.optim
     optimisers = Optimisers(None, optim.adam(generator, optim.lr), optim.adam(discriminator, optim.discriminator_lr))
     learner = _Learner(config, context, images, guidance, networks, optimisers)
-    parts: dict[str, Stateful] = {
+    changed: dict[str, Stateful] = {
         "generator": generator,
         "discriminator": discriminator,
         "generator_optimiser": optimisers.generator,
         "discriminator_optimiser": optimisers.discriminator,
     }
-    progress = Progress(context, config.checkpoints, parts)
-    sample, parts_of_sample = _sample(networks, images, config, context.device)
+    progress = Progress(context, config.checkpoints, changed)
+    sample, sample_part_features = _sample(networks, images, config, context.device)
     if progress.fresh:
-        generator.decoder.calibrate(parts_of_sample)
-    held = _colours(config, images, sample, parts_of_sample, context) if context.rank == 0 else {}
+        generator.decoder.calibrate(sample_part_features)
+    held = _colours(config, images, sample, sample_part_features, context) if context.rank == 0 else {}
 
     for epoch in progress.epochs(config.num_epochs):
-        log = _run_epoch(learner, epoch, progress)
+        log = _train_epoch(learner, epoch, progress)
 
         # Look, log, checkpoint.
-        rates = {"lr/generator": learning_rate(config, (epoch + 1) / config.num_epochs)}
+        rates = {"lr/generator": config.learning_rate((epoch + 1) / config.num_epochs)}
         rates["lr/discriminator"] = optim.discriminator_lr
         progress.epoch_done(log.row(epoch, **rates))
         if context.rank == 0:
@@ -170,12 +189,6 @@ def _loop(context: TrainContext, job: _Job) -> None:
         _write_summary(config, guidance, progress.history, held, out_dir)
         warm = read_conditions(job.identity_dir)["identity"]
         write_conditions(out_dir, {"generator": warm.trained("generator", config.seed, config.num_epochs)})
-
-
-def learning_rate(config: GeneratorConfig, done: float) -> float:
-    """Return the learning rate of S and G after a share of the training, from 0 to 1."""
-    falling = 1.0 if config.lr_schedule == "constant" else max(min(1.0, 2 * (1 - done)), _LAST_LR_SHARE)
-    return config.optim.lr * falling
 
 
 @dataclass(frozen=True)
@@ -211,60 +224,50 @@ def _networks(config: GeneratorConfig, identity_dir: Path, device: torch.device)
     return Networks(encoder.to(device), generator.to(device), discriminator.to(device))
 
 
-def _run_epoch(learner: _Learner, epoch: int, progress: Progress) -> EpochLog:
+def _train_epoch(learner: _Learner, epoch: int, progress: Progress) -> EpochLog:
     """Run the batches of one epoch, or the rest of them."""
-    config, images = learner.config, learner.images
+    config, context, images = learner.config, learner.context, learner.images
+    learner.networks.generator.train()
     order = shuffled_batches(
         torch.arange(len(images)), config.batch_size, generator=generator_for(config.seed, "generator", epoch)
     )
     draws = generator_for(config.seed, "generator", epoch, "variance", 0)
-    kept = progress.partial_epoch
-    if kept is not None:
-        draws.set_state(kept["draws"])
-    timer = Timer()
-    log = EpochLog(timer, None if kept is None else kept["log"])
-    adversarial = epoch >= config.adversarial_from_epoch and config.weights.adversarial > 0
-    settings = GenerationSettings(
-        rotation=config.rotation and epoch >= config.rotation_from_epoch,
-        mixing=config.mixing if adversarial else "none",  # only the discriminator looks at mixes here
-        weights=config.weights.by_term(),
-        r1_weight=config.weights.r1,
-        clip_norm=config.optim.clip_norm,
-    )
-    learner.networks.generator.train()
-    batches = _batches(learner, order[progress.first_iteration :], draws)
-    loaded = config.hardware.loading(batches, learner.context.device)
-    for iteration, (batch, drawn) in enumerate(timer.each("data", loaded), progress.first_iteration):
+    timer = Timer(context.device)
+    log = EpochLog(timer, progress.partial_epoch and progress.partial_epoch["log"])
+    adversarial = config.adversarial(epoch)
+    for iteration, batch, drawn in training_batches(
+        order,
+        lambda global_batch: varied_batch(
+            global_batch,
+            images,
+            learner.guidance,
+            angles=config.angles,
+            mixing_alpha=config.mixing_alpha,
+            draws=draws,
+            device=context.device,
+        ),
+        draws,
+        progress=progress,
+        hardware=config.hardware,
+        device=context.device,
+        timer=timer,
+    ):
         done = (epoch + iteration / len(order)) / config.num_epochs
-        set_learning_rate(learner.optimisers.generator, learning_rate(config, done))
+        set_learning_rate(learner.optimisers.generator, config.learning_rate(done))
         result = generator_step(
             learner.networks,
             learner.optimisers,
             batch,
-            settings,
+            config.generation(epoch),
             adversarial=adversarial,
             discriminate=adversarial and iteration % config.optim.discriminator_every == 0,
             timer=timer,
         )
         log.add(result.terms, config.batch_size, norms=result.gradient_norms, skipped=result.skipped)
-        learner.context.advance(config.batch_size, image=float(result.terms["image_reconstruction"]))
-        progress.iteration_done(iteration, len(order), {"draws": drawn, "log": log.state()})
+        context.advance(config.batch_size, **log.newest(image="image_reconstruction"))
+        if progress.due(iteration, len(order)):
+            progress.save_within(iteration, {"draws": drawn, "log": log.state()})
     return log
-
-
-def _batches(learner: _Learner, order: Tensor, draws: torch.Generator) -> Iterator[tuple[GenerationBatch, Tensor]]:
-    """Yield this rank's part of each global batch, and the state of the random draws after it."""
-    for global_batch in order:
-        batch = varied_batch(
-            global_batch,
-            learner.images,
-            learner.guidance,
-            angles=learner.config.angles,
-            mixing_alpha=learner.config.mixing_alpha,
-            draws=draws,
-            device=learner.context.device,
-        )
-        yield batch, draws.get_state()
 
 
 def _write_summary(
@@ -290,22 +293,22 @@ def _write_summary(
 def _sample(
     networks: Networks, images: TrainingImages, config: GeneratorConfig, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Draw up to 4096 images; return their numbers (N,) and their part appearance (N, P, C): for calibration."""
+    """Draw up to 4096 images; return their positions (N,) and part features (N, P, C): for calibration."""
     order = torch.randperm(len(images), generator=generator_for(config.seed, "generator", "calibration"))[:4096]
-    parts = [
+    part_features = [
         networks.generator.appearance(networks.encoder.maps(images.batch(index, device)))
         for index in torch.split(order, 64)
     ]
-    return order, torch.cat(parts)
+    return order, torch.cat(part_features)
 
 
 def _colours(
-    config: GeneratorConfig, images: TrainingImages, sample: Tensor, parts: Tensor, context: TrainContext
+    config: GeneratorConfig, images: TrainingImages, sample: Tensor, part_features: Tensor, context: TrainContext
 ) -> dict[str, float]:
     """Measure and log how much of people's colours appearance holds; say so where it is too little to paint from."""
     if len(sample) < _FEWEST_READ:
         return {}
-    held = colour_probe(parts[:_MOST_READ], images.batch(sample[:_MOST_READ], context.device))
+    held = colour_probe(part_features[:_MOST_READ], images.batch(sample[:_MOST_READ], context.device))
     context.tracker.log_metrics({"colour_probe": held})
     if held < _ENOUGH_COLOUR and config.painted_from == "last":
         _LOG.warning(

@@ -1,14 +1,9 @@
-"""Settings of the identity warm-up.
+"""Identity warm-up: clusters and momentum prototypes teach an encoder who looks alike (Cluster Contrast)."""
 
-One epoch of the identity warm-up: what its batches are contrasted with, and the batches.
-
-Identity warm-up: clusters and momentum prototypes teach an encoder who looks alike (Cluster Contrast).
-"""
-
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import torch
 from pydantic import Field
@@ -22,8 +17,8 @@ from reid_core.data.sampling import pk_batches
 from reid_core.data.transfer import send
 from reid_core.distributed import own_rows, own_slice, synchronise_buffers
 from reid_core.errors import UserError
-from reid_core.learning.generated_encoder import BatchNormGroups
-from reid_core.learning.identity_step import CameraContrast, identity_step
+from reid_core.learning.generated_encoder import GeneratedEncoder
+from reid_core.learning.identity_step import CameraContrast, CameraSettings, identity_step
 from reid_core.learning.memory import (
     MomentumPrototypes,
     PrototypeUpdate,
@@ -47,33 +42,13 @@ from stages.training.data import (
     read_training_images,
     read_view,
     set_learning_rate,
+    training_batches,
     write_json,
 )
 from stages.training.hardware import HardwareConfig
 from stages.training.log import EpochLog
 from stages.training.monitor import LabelledMonitor
 from stages.training.state import CheckpointConfig, Progress, Stateful
-
-
-class AugmentConfig(StageConfig):
-    """Classical augmentation."""
-
-    flip_probability: float = Field(0.5, ge=0, le=1, description="Probability of a mirror image (Cluster Contrast).")
-    pad: int = Field(10, ge=0, le=64, description="Pixels padded on every side before cropping (Cluster Contrast).")
-    erase_probability: float = Field(0.5, ge=0, le=1, description="Probability of an erased rectangle (same).")
-    jitter: float = Field(0.0, ge=0, le=0.9, description="Half range of colour changes; 0 = off (ours).")
-
-    def strengths(self) -> Augmentation:
-        """Return the strengths as the augmentation takes them."""
-        return Augmentation(self.flip_probability, self.pad, self.erase_probability, self.jitter)
-
-
-class CameraConfig(StageConfig):
-    """Contrast with one proxy for each cluster and camera; needs camera ids."""
-
-    weight: float = Field(0.0, ge=0, le=1000, description="Weight of both camera terms; 0 = off (CAP: 0.5 and 1).")
-    temperature: float = Field(0.07, gt=0, le=10, description="Softmax temperature of the camera terms (CAP).")
-    num_negatives: int = Field(50, ge=1, description="Nearest proxies of other clusters, across cameras (CAP).")
 
 
 class IdentityConfig(StageConfig):
@@ -90,11 +65,11 @@ class IdentityConfig(StageConfig):
     lr_step_epochs: int = Field(20, ge=1, le=1000, description="Epochs until the learning rate falls to a tenth.")
     temperature: float = Field(0.05, gt=0, le=10, description="Softmax temperature (Cluster Contrast).")
     momentum: float = Field(0.1, ge=0, lt=1, description="Share of a prototype that stays at an update (same).")
-    prototype_update: Literal["hardest", "mean"] = Field("hardest", description="What moves a prototype (same).")
-    augmentation: AugmentConfig = Field(default_factory=lambda: AugmentConfig(), description="Classical augmentation.")
-    clustering: ClusterConfig = Field(default_factory=lambda: ClusterConfig(), description="Pseudo labels.")
+    prototype_update: PrototypeUpdate = Field("hardest", description="What moves a prototype (same).")
+    augmentation: Augmentation = Field(Augmentation(), description="Classical augmentation.")
+    clustering: ClusterConfig = Field(ClusterConfig(), description="Pseudo labels.")
     use_cameras: bool = Field(False, description="Draw a cluster's images from different cameras where possible.")
-    cameras: CameraConfig = Field(default_factory=lambda: CameraConfig(), description="Camera-aware contrast.")
+    cameras: CameraSettings = Field(CameraSettings(), description="Camera-aware contrast.")
     batch_norm_images: int = Field(
         0, ge=0, le=65536, description="Images that are normalised together, a divisor of the global batch; 0 = all."
     )
@@ -102,10 +77,8 @@ class IdentityConfig(StageConfig):
     monitor_every: Annotated[int, ResultNeutral(display=True)] = Field(
         1, ge=1, le=1000, description="Epochs from one labelled look to the next; logs only."
     )
-    hardware: HardwareConfig = Field(default_factory=lambda: HardwareConfig(), description="How the device is used.")
-    checkpoints: Annotated[CheckpointConfig, ResultNeutral()] = Field(
-        default_factory=lambda: CheckpointConfig(), description="For restarts."
-    )
+    hardware: HardwareConfig = Field(HardwareConfig(), description="How the device is used.")
+    checkpoints: Annotated[CheckpointConfig, ResultNeutral()] = Field(CheckpointConfig(), description="For restarts.")
     num_ranks: Annotated[int, ResultNeutral()] = Field(
         1, ge=1, le=1024, description="Training ranks; the global batch is split over them."
     )
@@ -122,35 +95,101 @@ class IdentityConfig(StageConfig):
         return used + [f"clustering.{name}" for name in self.clustering.camera_ids()]
 
 
-@dataclass(frozen=True)
-class Learner:
-    """What the warm-up changes, and what it reads.
+def run(config: IdentityConfig, inputs: Mapping[str, Path], out_dir: Path, compute: Compute, tracker: Tracker) -> None:
+    """Train the encoder without labels; writes ``untrained.safetensors`` and ``identity.safetensors``."""
+    check_split("identity", config.batch_size, config.num_ranks, config.batch_norm_images)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    workers = start_cluster_workers(compute, config.clustering, len(read_view(inputs["data"])))
+    try:
+        compute.train(
+            _train,
+            _Job(config, inputs["data"], out_dir),
+            num_ranks=config.num_ranks,
+            checkpoint_dir=out_dir.parent / "scratch" / "identity",
+            tracker=tracker,
+            description="identity warm-up",
+            num_images=config.num_epochs * config.iterations_per_epoch * config.batch_size,
+            workers=workers,
+        )
+    finally:
+        workers.stop()
 
-    Attributes:
-        config: Settings.
-        context: Of this rank.
-        images: Training images.
-        encoder: Trained in place.
-        optimiser: Of the encoder.
-        groups: Of the encoder's batch norm.
-    """
+
+@dataclass(frozen=True)
+class _Job:
+    config: IdentityConfig
+    data_dir: Path
+    out_dir: Path
+
+
+@dataclass(frozen=True)
+class _Learner:
+    """What the warm-up changes, and what it reads."""
 
     config: IdentityConfig
     context: TrainContext
     images: TrainingImages
-    encoder: IdentityEncoder
+    cameras: Tensor | None  # of each image, where cameras are contrasted
+    encoder: GeneratedEncoder
     optimiser: Optimizer
-    groups: BatchNormGroups
+
+
+def _train(context: TrainContext, job: _Job) -> None:
+    """Train on one rank."""
+    config, out_dir, device = job.config, job.out_dir, context.device
+    images = read_training_images(job.data_dir, out_dir.parent / "scratch", device)
+    cameras = _cameras(config, images)
+
+    # Start: the same weights on every rank, and the untrained encoder for comparison.
+    network = initialised(lambda: IdentityEncoder(config.arch), config.seed, "identity")
+    report = load_pretrained(network, config.weights)
+    if context.rank == 0:
+        save_weights(network, out_dir / "untrained.safetensors", identity_header(network, images.size))
+    network.to(device)
+    encoder = GeneratedEncoder(network, config.batch_size, config.batch_norm_images)
+    config.hardware.prepare(network)
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    optimiser = torch.optim.Adam(trained, lr=config.lr, weight_decay=config.weight_decay, fused=device.type == "cuda")
+    learner = _Learner(config, context, images, cameras, encoder, optimiser)
+    changed: dict[str, Stateful] = {"encoder": network, "optimiser": optimiser}
+    progress = Progress(context, config.checkpoints, changed, averaged=[network])
+    monitor = LabelledMonitor(job.data_dir, out_dir / MONITOR)
+
+    for epoch in progress.epochs(config.num_epochs):
+        timer = Timer(device)
+        lr = config.lr * 0.1 ** (epoch // config.lr_step_epochs)
+        set_learning_rate(optimiser, lr)
+        looks = (epoch + 1) % config.monitor_every == 0 or epoch + 1 == config.num_epochs
+        with timer.span("clustering"):
+            targets = _targets(learner, progress, out_dir if looks else None)
+        log = _train_epoch(learner, epoch, targets, progress, timer)
+        synchronise_buffers(network)
+
+        # Look, log, checkpoint.
+        progress.epoch_done(log.row(epoch, **targets.numbers, **{"lr/encoder": lr}), targets.labels)
+        if context.rank == 0:
+            log_epoch(context.tracker, progress.history, out_dir)
+            if looks:
+                monitor.log(context.tracker, epoch, network, targets.labels)
+        progress.save()
+
+    if context.rank == 0:
+        save_weights(network, out_dir / IDENTITY_FILE, identity_header(network, images.size))
+        _write_summary(config, report, len(images), progress.history, out_dir)
+        loaded = untrained(job.data_dir, weights=config.weights)
+        cameras_used = config.camera_ids() if images.cameras is not None else []
+        trained_here = loaded.trained("identity", config.seed, config.num_epochs, cameras_used)
+        write_conditions(out_dir, {"untrained": loaded, "identity": trained_here})
 
 
 @dataclass(frozen=True)
-class EpochTargets:
+class WarmUpTargets:
     """What an epoch's batches are contrasted with.
 
     Attributes:
-        labels: Pseudo label of each training image, shape (N,).
+        labels: Pseudo label of each training image, -1 for an outlier, on the CPU, shape (N,).
         numbers: What is logged of them.
-        prototypes: One a cluster.
+        prototypes: One a cluster; every batch moves them.
         cameras: Contrast with one proxy for each cluster and camera, or None.
         proxies: Proxy of each training image, shape (N,), or None.
     """
@@ -166,9 +205,21 @@ class EpochTargets:
         return {
             "labels": self.labels,
             "numbers": dict(self.numbers),
-            "prototypes": self.prototypes.rows,
-            "proxies": None if self.cameras is None else self.cameras.proxies.rows,
+            "prototypes": self.prototypes.features,
+            "proxies": None if self.cameras is None else self.cameras.proxies.features,
         }
+
+
+def _targets(learner: _Learner, progress: Progress, pictures_in: Path | None) -> WarmUpTargets:
+    """Cluster by the encoder as it is now, or take up what an interrupted epoch had."""
+    config, context, images = learner.config, learner.context, learner.images
+    if progress.partial_epoch is not None:
+        return restored_targets(config, progress.partial_epoch, learner.cameras, context.device)
+    features = embed_training_images(learner.encoder.network, images, context.device, config.embed_batch_size)
+    labels, numbers = cluster_epoch(
+        features, images, context, config.clustering, previous=progress.labels, pictures_in=pictures_in
+    )
+    return new_targets(config, features, labels, numbers, learner.cameras, context.device)
 
 
 def new_targets(
@@ -178,7 +229,7 @@ def new_targets(
     numbers: Mapping[str, float],
     cameras: Tensor | None,
     device: torch.device,
-) -> EpochTargets:
+) -> WarmUpTargets:
     """Make an epoch's prototypes, and proxies where cameras are contrasted.
 
     Args:
@@ -199,12 +250,12 @@ def new_targets(
 
 def restored_targets(
     config: IdentityConfig, state: Mapping[str, Any], cameras: Tensor | None, device: torch.device
-) -> EpochTargets:
+) -> WarmUpTargets:
     """Take up the targets of an interrupted epoch.
 
     Args:
         config: Settings.
-        state: What ``EpochTargets.state`` returned.
+        state: What ``WarmUpTargets.state`` returned.
         cameras: As for ``new_targets``.
         device: Of this rank.
 
@@ -212,26 +263,24 @@ def restored_targets(
         The same targets.
     """
 
-    def prototypes(rows: Tensor, update_by: PrototypeUpdate) -> MomentumPrototypes:
-        return MomentumPrototypes(rows.to(device), momentum=config.momentum, update_by=update_by)
+    def prototypes(features: Tensor, update_by: PrototypeUpdate) -> MomentumPrototypes:
+        return MomentumPrototypes(features.to(device), momentum=config.momentum, update_by=update_by)
 
     labels, numbers = state["labels"], state["numbers"]
     clusters = prototypes(state["prototypes"], config.prototype_update)
     if cameras is None:
-        return EpochTargets(labels, numbers, clusters, None, None)
+        return WarmUpTargets(labels, numbers, clusters, None, None)
     layout = lay_out_proxies(labels, cameras)
     contrast = CameraContrast(
         # A person under one camera is a handful of images: their mean is steadier than the hardest of them.
         proxies=prototypes(state["proxies"], "mean"),
         layout=ProxyLayout(*(column.to(device) for column in layout)),
-        weight=config.cameras.weight,
-        temperature=config.cameras.temperature,
-        num_negatives=config.cameras.num_negatives,
+        settings=config.cameras,
     )
-    return EpochTargets(labels, numbers, clusters, contrast, layout.of_image)
+    return WarmUpTargets(labels, numbers, clusters, contrast, layout.of_image)
 
 
-def run_epoch(learner: Learner, epoch: int, targets: EpochTargets, progress: Progress, timer: Timer) -> EpochLog:
+def _train_epoch(learner: _Learner, epoch: int, targets: WarmUpTargets, progress: Progress, timer: Timer) -> EpochLog:
     """Run the batches of one epoch, or the rest of them.
 
     Args:
@@ -244,7 +293,8 @@ def run_epoch(learner: Learner, epoch: int, targets: EpochTargets, progress: Pro
     Returns:
         The epoch's log.
     """
-    config, device, encoder = learner.config, learner.context.device, learner.encoder
+    config, context = learner.config, learner.context
+    learner.encoder.network.train()
     order = pk_batches(
         targets.labels,
         num_clusters=config.clusters_per_batch,
@@ -254,17 +304,19 @@ def run_epoch(learner: Learner, epoch: int, targets: EpochTargets, progress: Pro
         cameras=learner.images.cameras if config.use_cameras else None,
     )
     draws = generator_for(config.seed, "identity", epoch, "augmentation", 0)
-    kept = progress.partial_epoch
-    if kept is not None:
-        draws.set_state(kept["draws"])
-    log = EpochLog(timer, None if kept is None else kept["log"])
-    encoder.train()
-    batches = _batches(learner, order[progress.first_iteration :], targets, draws)
-    loaded = config.hardware.loading(batches, device)
-    for iteration, batch in enumerate(timer.each("data", loaded), progress.first_iteration):
-        with timer.part("encoder"), learner.groups.of(torch.arange(len(batch.images), device=device)):
+    log = EpochLog(timer, progress.partial_epoch and progress.partial_epoch["log"])
+    for iteration, batch, drawn in training_batches(
+        order,
+        lambda global_batch: _batch(learner, global_batch, targets, draws),
+        draws,
+        progress=progress,
+        hardware=config.hardware,
+        device=context.device,
+        timer=timer,
+    ):
+        with timer.span("encoder"):
             terms, outcome = identity_step(
-                encoder,
+                learner.encoder,
                 learner.optimiser,
                 targets.prototypes,
                 batch.images,
@@ -273,9 +325,10 @@ def run_epoch(learner: Learner, epoch: int, targets: EpochTargets, progress: Pro
                 cameras=targets.cameras,
                 proxies=batch.proxies,
             )
-        log.add(terms, config.batch_size, norms=outcome.gradient_norms, skipped=int(outcome.skipped))
-        learner.context.advance(config.batch_size, contrast=float(terms["cluster_contrast"]))
-        progress.iteration_done(iteration, len(order), {"draws": batch.drawn, "log": log.state(), **targets.state()})
+        log.add(terms, config.batch_size, norms=outcome.gradient_norms, skipped=outcome.skipped)
+        context.advance(config.batch_size, **log.newest(contrast="cluster_contrast"))
+        if progress.due(iteration, len(order)):
+            progress.save_within(iteration, {"draws": drawn, "log": log.state(), **targets.state()})
     return log
 
 
@@ -283,107 +336,29 @@ class _Batch(NamedTuple):
     images: Tensor  # augmented
     labels: Tensor
     proxies: Tensor | None
-    drawn: Tensor  # state of the random draws after this batch
 
 
-def _batches(learner: Learner, order: Tensor, targets: EpochTargets, draws: torch.Generator) -> Iterator[_Batch]:
-    """Draw everything for each global batch, and yield this rank's part."""
-    strengths, device = learner.config.augmentation.strengths(), learner.context.device
-    for batch in order:
-        index = own_slice(batch)
-        drawn = draw_augmentation(len(batch), strengths, generator=draws).of(own_rows())
-        yield _Batch(
-            images=augment(learner.images.batch(index, device), strengths, drawn),
-            labels=send(targets.labels[index], device),
-            proxies=None if targets.proxies is None else send(targets.proxies[index], device),
-            drawn=draws.get_state(),
-        )
-
-
-@dataclass(frozen=True)
-class _Job:
-    config: IdentityConfig
-    data_dir: Path
-    out_dir: Path
-
-
-def run(config: IdentityConfig, inputs: Mapping[str, Path], out_dir: Path, compute: Compute, tracker: Tracker) -> None:
-    """Train the encoder without labels; writes ``untrained.safetensors`` and ``identity.safetensors``."""
-    check_split("identity", config.batch_size, config.num_ranks, config.batch_norm_images)
-    out_dir.mkdir(parents=True, exist_ok=True)
-    workers = start_cluster_workers(compute, config.clustering, len(read_view(inputs["data"])))
-    try:
-        compute.train(
-            _loop,
-            _Job(config, inputs["data"], out_dir),
-            num_ranks=config.num_ranks,
-            checkpoint_dir=out_dir.parent / "scratch" / "identity",
-            tracker=tracker,
-            description="identity warm-up",
-            num_images=config.num_epochs * config.iterations_per_epoch * config.batch_size,
-            workers=workers,
-        )
-    finally:
-        workers.stop()
-
-
-def _loop(context: TrainContext, job: _Job) -> None:
-    config, out_dir, device = job.config, job.out_dir, context.device
-    images = read_training_images(job.data_dir, out_dir.parent / "scratch", device)
-    cameras = _cameras(config, images)
-
-    # Start: the same weights on every rank, and the untrained encoder for comparison.
-    encoder = initialised(lambda: IdentityEncoder(config.arch), config.seed, "identity")
-    report = load_pretrained(encoder, config.weights)
-    if context.rank == 0:
-        save_weights(encoder, out_dir / "untrained.safetensors", identity_header(encoder, images.size))
-    encoder.to(device)
-    groups = BatchNormGroups(encoder, config.batch_size, config.batch_norm_images)
-    config.hardware.prepare(encoder)
-    trained = [parameter for parameter in encoder.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.Adam(trained, lr=config.lr, weight_decay=config.weight_decay)
-    learner = Learner(config, context, images, encoder, optimiser, groups)
-    parts: dict[str, Stateful] = {"encoder": encoder, "optimiser": optimiser}
-    progress = Progress(context, config.checkpoints, parts, averaged=[encoder])
-    monitor = LabelledMonitor(job.data_dir, out_dir / MONITOR)
-
-    for epoch in progress.epochs(config.num_epochs):
-        timer = Timer()
-        lr = config.lr * 0.1 ** (epoch // config.lr_step_epochs)
-        set_learning_rate(optimiser, lr)
-        looks = (epoch + 1) % config.monitor_every == 0 or epoch + 1 == config.num_epochs
-        with timer.part("clustering"):
-            targets = _targets(learner, progress, cameras, out_dir if looks else None)
-        log = run_epoch(learner, epoch, targets, progress, timer)
-        synchronise_buffers(encoder)
-
-        # Look, log, checkpoint.
-        progress.epoch_done(log.row(epoch, **targets.numbers, **{"lr/encoder": lr}), targets.labels)
-        if context.rank == 0:
-            log_epoch(context.tracker, progress.history, out_dir)
-            if looks:
-                monitor.log(context.tracker, epoch, encoder, targets.labels)
-        progress.save()
-
-    if context.rank == 0:
-        save_weights(encoder, out_dir / IDENTITY_FILE, identity_header(encoder, images.size))
-        _write_summary(config, report, len(images), progress.history, out_dir)
-        loaded = untrained(job.data_dir, weights=config.weights)
-        cameras_used = config.camera_ids() if images.cameras is not None else []
-        trained_here = loaded.trained("identity", config.seed, config.num_epochs, cameras_used)
-        write_conditions(out_dir, {"untrained": loaded, "identity": trained_here})
-
-
-def _targets(learner: Learner, progress: Progress, cameras: Tensor | None, pictures_in: Path | None) -> EpochTargets:
-    """Cluster by the encoder as it is now, or take up what an interrupted epoch had."""
-    config, context, images = learner.config, learner.context, learner.images
-    if progress.partial_epoch is not None:
-        return restored_targets(config, progress.partial_epoch, cameras, context.device)
-    features = embed_training_images(learner.encoder, images, context.device, config.embed_batch_size)
-    labels, numbers = cluster_epoch(
-        features, images, context, config.clustering, previous=progress.labels, pictures_in=pictures_in
+def _batch(learner: _Learner, global_batch: Tensor, targets: WarmUpTargets, draws: torch.Generator) -> _Batch:
+    """Draw everything for the global batch, and return this rank's part."""
+    strengths, device = learner.config.augmentation, learner.context.device
+    index = own_slice(global_batch)
+    drawn = draw_augmentation(len(global_batch), strengths, generator=draws).of(own_rows())
+    return _Batch(
+        images=augment(learner.images.batch(index, device), strengths, drawn),
+        labels=send(targets.labels[index], device),
+        proxies=None if targets.proxies is None else send(targets.proxies[index], device),
     )
-    return new_targets(config, features, labels, numbers, cameras, context.device)
+
+
+def _cameras(config: IdentityConfig, images: TrainingImages) -> Tensor | None:
+    if config.cameras.weight == 0:
+        return None
+    if images.cameras is None:
+        raise UserError(
+            f"identity.cameras.weight={config.cameras.weight:g} needs camera ids, but the data set has none; "
+            "set it to 0"
+        )
+    return images.cameras
 
 
 def _write_summary(
@@ -403,17 +378,6 @@ def _write_summary(
             **{name: last.get(name) for name in ("num_clusters", "num_outliers", "cluster_contrast")},
         },
     )
-
-
-def _cameras(config: IdentityConfig, images: TrainingImages) -> Tensor | None:
-    if config.cameras.weight == 0:
-        return None
-    if images.cameras is None:
-        raise UserError(
-            f"identity.cameras.weight={config.cameras.weight:g} needs camera ids, but the data set has none; "
-            "set it to 0"
-        )
-    return images.cameras
 
 
 STAGE = Stage(

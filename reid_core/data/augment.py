@@ -3,27 +3,32 @@
 Letters: B images, H x W pixels.
 """
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
+from annotated_types import Ge, Le
 from torch import Tensor
 
 
-class Augmentation(NamedTuple):
-    """How strongly to augment.
+@dataclass(frozen=True)
+class Augmentation:
+    """Strengths of classical augmentation.
 
     Attributes:
-        flip_probability: Of a mirror image.
-        pad: Pixels added on every side before a crop of the old size is taken.
-        erase_probability: Of one random rectangle filled with the mean colour.
-        jitter: Half the range of brightness, contrast and channel gains; 0 leaves colours alone.
+        flip_probability: Probability of a mirror image (Cluster Contrast).
+        pad: Pixels added on every side before a crop of the old size is taken (Cluster Contrast).
+        erase_probability: Probability of a random rectangle filled with the mean colour (Cluster Contrast).
+        jitter: Half range of brightness, contrast and channel gains; 0 leaves colours alone (ours).
     """
 
-    flip_probability: float = 0.5
-    pad: int = 10
-    erase_probability: float = 0.5
-    jitter: float = 0.0
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+    flip_probability: Annotated[float, Ge(0), Le(1)] = 0.5
+    pad: Annotated[int, Ge(0), Le(64)] = 10
+    erase_probability: Annotated[float, Ge(0), Le(1)] = 0.5
+    jitter: Annotated[float, Ge(0), Le(0.9)] = 0.0
 
 
 class AugmentDraws(NamedTuple):
@@ -46,12 +51,12 @@ class AugmentDraws(NamedTuple):
         return AugmentDraws(self.flip[rows], self.shift[:, rows], self.colour[rows], self.erase[:, rows])
 
 
-def draw_augmentation(num_images: int, how: Augmentation, *, generator: torch.Generator) -> AugmentDraws:
+def draw_augmentation(num_images: int, strengths: Augmentation, *, generator: torch.Generator) -> AugmentDraws:
     """Draw the augmentation of a (global) batch.
 
     Args:
         num_images: B.
-        how: Strengths.
+        strengths: Of the augmentation.
         generator: Source of randomness, on the CPU.
 
     Returns:
@@ -59,30 +64,30 @@ def draw_augmentation(num_images: int, how: Augmentation, *, generator: torch.Ge
     """
     return AugmentDraws(
         flip=torch.rand(num_images, generator=generator),
-        shift=torch.randint(2 * how.pad + 1, (2, num_images, 1), generator=generator)
-        if how.pad
+        shift=torch.randint(2 * strengths.pad + 1, (2, num_images, 1), generator=generator)
+        if strengths.pad
         else torch.zeros(2, num_images, 1, dtype=torch.long),
-        colour=torch.rand(num_images, 5, generator=generator) if how.jitter else torch.zeros(num_images, 5),
+        colour=torch.rand(num_images, 5, generator=generator) if strengths.jitter else torch.zeros(num_images, 5),
         erase=torch.rand(5, num_images, generator=generator),
     )
 
 
-def augment(images: Tensor, how: Augmentation, draws: AugmentDraws) -> Tensor:
+def augment(images: Tensor, strengths: Augmentation, draws: AugmentDraws) -> Tensor:
     """Augment every image of a batch on its own.
 
     Args:
         images: In [-1, 1], shape (B, 3, H, W).
-        how: Strengths.
+        strengths: Of the augmentation.
         draws: Of these images.
 
     Returns:
         Shape (B, 3, H, W).
     """
     draws = AugmentDraws(*(column.to(images.device) for column in draws))
-    images = _flip(images, how.flip_probability, draws.flip)
-    images = _crop(images, how.pad, draws.shift)
-    images = _jitter(images, how.jitter, draws.colour)
-    return _erase(images, how.erase_probability, draws.erase)
+    images = _flip(images, strengths.flip_probability, draws.flip)
+    images = _crop(images, strengths.pad, draws.shift)
+    images = _jitter(images, strengths.jitter, draws.colour)
+    return _erase(images, strengths.erase_probability, draws.erase)
 
 
 def _flip(images: Tensor, probability: float, drawn: Tensor) -> Tensor:

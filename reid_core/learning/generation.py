@@ -30,12 +30,12 @@ class Turnable(NamedTuple):
         positions: In this rank's batch, shape (R,); there may be none.
         donors: Of each the image before it among all that have a mesh, in the global batch: it lends a background.
             Shape (R,).
-        count: Their number on all ranks together.
+        total: Their number on all ranks together.
     """
 
     positions: Tensor
     donors: Tensor
-    count: int
+    total: int
 
     @classmethod
     def among(cls, has_mesh: Tensor) -> "Turnable":
@@ -122,7 +122,7 @@ def generate_views(
         rotation=turned,
         mix=mix,
         rotated=rotated,
-        num_rotated=batch.turnable.count if rotation else 0,
+        num_rotated=batch.turnable.total if rotation else 0,
         structure=structure,
     )
 

@@ -57,9 +57,7 @@ def blend(first: Tensor, second: Tensor, ratio: Tensor) -> Tensor:
     return weight * first + (1 - weight) * second
 
 
-def mixed_code(
-    kind: MixingKind, structure: Tensor, part_features: Tensor, mixture: Mixture
-) -> tuple[Tensor, Tensor]:
+def mixed_code(kind: MixingKind, structure: Tensor, part_features: Tensor, mixture: Mixture) -> tuple[Tensor, Tensor]:
     """Mix what the decoder paints: D-mixup, or F-mixup to compare with.
 
     Args:

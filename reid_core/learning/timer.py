@@ -60,13 +60,13 @@ class Timer:
             name, start, end = self._on_the_way[0]
             if wait:
                 end.synchronize()
-            elif not end.query():
+            elif not end.query():  # type: ignore[no-untyped-call]
                 return
             self._seconds[name] += start.elapsed_time(end) / 1000
             self._on_the_way.popleft()
 
 
 def _event() -> torch.cuda.Event:
-    event = torch.cuda.Event(enable_timing=True)
+    event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
     event.record()
     return event

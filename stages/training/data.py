@@ -1,9 +1,9 @@
 """Data of the training stages: images in memory, their guidance maps, varied batches, and what an epoch writes."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -17,31 +17,17 @@ from reid_core.data.transfer import send
 from reid_core.distributed import count_over_ranks, gather_batch, own_slice, world
 from reid_core.errors import UserError
 from reid_core.evaluation.embed import embed
-from reid_core.learning.generation import GenerationBatch, draw_angles, guidance_for
+from reid_core.learning.generation import GenerationBatch, Turnable, draw_angles, guidance_for
 from reid_core.learning.mixing import Mixture, draw_mixture
+from reid_core.learning.timer import Timer
 from reid_core.mesh.cache import open_mesh_cache
 from stages.stage import HISTORY, StageConfig
+from stages.training.hardware import HardwareConfig
+from stages.training.state import Progress
+
+T = TypeVar("T")
 
 ANGLES = (45, 90, 135, 180, 225, 270, 315)
-
-
-class GenerationWeights(StageConfig):
-    """Weights of the generation losses."""
-
-    image: float = Field(5.0, ge=0, le=1000, description="Weight of both image terms of L_img, no unit (published).")
-    feature: float = Field(5.0, ge=0, le=1000, description="Weight of both terms of L_feat, no unit (published).")
-    adversarial: float = Field(1.0, ge=0, le=1000, description="Weight of L_adv, no unit (published).")
-    r1: float = Field(0.01, ge=0, le=1000, description="Weight of the discriminator's R1 penalty (published).")
-
-    def by_term(self) -> dict[str, float]:
-        """Return the weight of every term of the generator's objective."""
-        return {
-            "image_reconstruction": self.image,
-            "image_cycle": self.image,
-            "feature_reconstruction": self.feature,
-            "feature_cycle": self.feature,
-            "adversarial": self.adversarial,
-        }
 
 
 class GeneratorOptimConfig(StageConfig):
@@ -57,12 +43,14 @@ class GeneratorOptimConfig(StageConfig):
 
     def adam(self, module: nn.Module, lr: float) -> torch.optim.Adam:
         """Return Adam over a network's parameters."""
+        parameters = list(module.parameters())
         return torch.optim.Adam(
-            module.parameters(), lr=lr, betas=(self.beta1, self.beta2), weight_decay=self.weight_decay
+            parameters,
+            lr=lr,
+            betas=(self.beta1, self.beta2),
+            weight_decay=self.weight_decay,
+            fused=parameters[0].is_cuda,  # so that nobody waits to know whether a gradient is a number
         )
-
-
-Mixing = Literal["dmixup", "image", "fmixup", "none"]
 
 
 def check_angles(angles: Sequence[int]) -> None:
@@ -178,7 +166,7 @@ class GuidanceSource:
         """
         names = [self._ids[i] for i in index.tolist()]
         unturned, others = self._cache.guidance(names, [[0, angle] for angle in angles.tolist()]).unbind(dim=1)
-        has_mesh = send(self.has_mesh[index], images.device)
+        has_mesh = self.has_mesh[index]
         still = guidance_for(images, send(unturned, images.device), has_mesh)
         turned = guidance_for(images, send(others, images.device), has_mesh)
         return still, turned
@@ -186,7 +174,7 @@ class GuidanceSource:
     def all_angles(self, index: Tensor, images: Tensor) -> Tensor:
         """Return guidance for 0 and every rotation, in [-1, 1], shape (B, 8, H, W)."""
         maps = self._cache.guidance([self._ids[i] for i in index.tolist()], [0, *ANGLES]).to(images.device)
-        has_mesh = self.has_mesh[index].to(images.device)
+        has_mesh = self.has_mesh[index]
         return torch.cat([guidance_for(images, column, has_mesh) for column in maps.unbind(dim=1)], dim=1)
 
     def for_pictures(self, count: int) -> Tensor:
@@ -225,13 +213,46 @@ def varied_batch(
     pixels = images.batch(index, device)
     still, turned = guidance.pair(index, turns, pixels)
     mixture = draw_mixture(len(global_batch), alpha=mixing_alpha, generator=draws).own()
+    turnable = Turnable.among(guidance.has_mesh[global_batch])
     return GenerationBatch(
         images=pixels,
         guidance=still,
-        turned=turned,
-        has_mesh=send(guidance.has_mesh[index], device),
+        turned_guidance=turned,
+        turnable=Turnable(send(turnable.positions, device), send(turnable.donors, device), turnable.total),
         mixture=Mixture(send(mixture.partner, device), send(mixture.ratio, device)),
     )
+
+
+def training_batches(
+    order: Tensor,
+    make: Callable[[Tensor], T],
+    draws: torch.Generator,
+    *,
+    progress: Progress,
+    hardware: HardwareConfig,
+    device: torch.device,
+    timer: Timer,
+) -> Iterator[tuple[int, T, Tensor]]:
+    """Make the batches of an epoch, or those that are left of an interrupted one.
+
+    Args:
+        order: Image positions of each global batch, shape (iterations, B).
+        make: Makes this rank's part of a global batch; draws for all of it, so that every rank draws the same.
+        draws: What ``make`` draws from; an interrupted epoch goes on where it was.
+        progress: Says where the epoch goes on.
+        hardware: Says whether batches are made in another thread meanwhile.
+        device: Of this rank.
+        timer: Counts the waiting as ``data``.
+
+    Yields:
+        Number of the iteration, its batch, and the state of the draws after it, for a checkpoint.
+    """
+    if progress.partial_epoch is not None:
+        draws.set_state(progress.partial_epoch["draws"])
+    made = ((make(global_batch), draws.get_state()) for global_batch in order[progress.first_iteration :])
+    loaded = timer.each("data", hardware.loading(made, device))
+    for iteration, (batch, drawn) in enumerate(loaded, progress.first_iteration):
+        yield iteration, batch, drawn
 
 
 def log_epoch(tracker: Tracker, history: list[dict[str, float]], out_dir: Path) -> None:

@@ -126,16 +126,18 @@ class Progress:
         """Return the epochs that are left, the interrupted one first."""
         return range(len(self.history), num_epochs)
 
-    def iteration_done(self, iteration: int, num_iterations: int, partial_epoch: Mapping[str, Any]) -> None:
-        """Make a checkpoint within an epoch, where one is due; called by every rank.
+    def due(self, iteration: int, num_iterations: int) -> bool:
+        """Tell whether a checkpoint is due after this iteration (from 0) of an epoch."""
+        return self._checkpoints.due(iteration, num_iterations)
+
+    def save_within(self, iteration: int, partial_epoch: Mapping[str, Any]) -> None:
+        """Make a checkpoint within an epoch; called by every rank.
 
         Args:
             iteration: That has ended, from 0.
-            num_iterations: Of the epoch.
             partial_epoch: What the rest of the epoch needs, besides the training state.
         """
-        if self._checkpoints.due(iteration, num_iterations):
-            self._save(len(self.history), iteration + 1, partial_epoch)
+        self._save(len(self.history), iteration + 1, partial_epoch)
 
     def epoch_done(self, row: dict[str, float], labels: Tensor | None = None) -> None:
         """Count an epoch and its pseudo labels; the checkpoint comes with ``save``, after all that is to be seen."""

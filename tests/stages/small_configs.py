@@ -1,7 +1,8 @@
 """The smallest configurations of the training stages that still do everything."""
 
+from reid_core.data.augment import Augmentation
 from stages.generator import GeneratorConfig
-from stages.identity import AugmentConfig, IdentityConfig
+from stages.identity import IdentityConfig
 from stages.joint import JointConfig
 from stages.training.clustering import ClusterConfig
 
@@ -13,7 +14,7 @@ IDENTITY = IdentityConfig(
     iterations_per_epoch=2,
     clusters_per_batch=2,
     images_per_cluster=4,
-    augmentation=AugmentConfig(pad=2, jitter=0.2),
+    augmentation=Augmentation(pad=2, jitter=0.2),
     clustering=CLUSTERING,
 )
 GENERATOR = GeneratorConfig(

@@ -9,7 +9,7 @@ from infra.compute.local import LocalCompute
 from infra.tracking.protocol import SilentTracker
 from reid_core.errors import UserError
 from reid_core.models.weights import load_discriminator, load_generator
-from stages.generator import GeneratorConfig, learning_rate, run
+from stages.generator import GeneratorConfig, run
 from stages.training.data import GeneratorOptimConfig
 from stages.training.state import CheckpointConfig
 from tests.stages.interruption import KilledError, MortalCompute, load_ahead, stopped_within_an_epoch
@@ -99,7 +99,7 @@ def test_defaults_are_the_published_ones() -> None:
 
 def test_the_learning_rate_is_constant_as_published_or_falls_over_the_second_half() -> None:
     config = GeneratorConfig(optim=GeneratorOptimConfig(lr=1e-3))
-    assert learning_rate(config, 0.0) == learning_rate(config, 1.0) == 1e-3
+    assert config.learning_rate(0.0) == config.learning_rate(1.0) == 1e-3
     falling = config.model_copy(update={"lr_schedule": "linear"})
-    rates = [learning_rate(falling, done) for done in (0.0, 0.5, 0.75, 1.0)]
+    rates = [falling.learning_rate(done) for done in (0.0, 0.5, 0.75, 1.0)]
     assert rates == pytest.approx([1e-3, 1e-3, 5e-4, 2e-5])

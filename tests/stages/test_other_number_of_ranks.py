@@ -40,7 +40,7 @@ def _memory_and_labels(out_dir: Path, stage: str) -> tuple[torch.Tensor, np.ndar
     [newest] = sorted((out_dir.parent / "scratch" / stage).glob("whole-*"))[-1:]
     state = torch.load(newest / "state.pt", weights_only=True)
     _, labels = read_pseudo_labels(sorted((out_dir / "pseudo_labels").iterdir())[-1])
-    return state["training_state"]["memory"]["rows"], labels
+    return state["training_state"]["memory"]["features"], labels
 
 
 @pytest.mark.slow

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import torch
 
 from reid_core.data.augment import Augmentation, augment, draw_augmentation
@@ -20,12 +22,12 @@ def test_everything_off_changes_nothing(generator: torch.Generator) -> None:
 
 def test_flip_mirrors(generator: torch.Generator) -> None:
     images = _images(generator)
-    assert torch.equal(drawn(images, OFF._replace(flip_probability=1.0), generator), images.flip(3))
+    assert torch.equal(drawn(images, replace(OFF, flip_probability=1.0), generator), images.flip(3))
 
 
 def test_crops_are_windows_of_the_padded_image(generator: torch.Generator) -> None:
     images = _images(generator)
-    cropped = drawn(images, OFF._replace(pad=2), generator)
+    cropped = drawn(images, replace(OFF, pad=2), generator)
     padded = torch.nn.functional.pad(images, (2, 2, 2, 2))
     for image in range(6):
         windows = [padded[image, :, top : top + 16, left : left + 8] for top in range(5) for left in range(5)]
@@ -34,7 +36,7 @@ def test_crops_are_windows_of_the_padded_image(generator: torch.Generator) -> No
 
 def test_erasing_fills_one_rectangle_with_the_mean_colour(generator: torch.Generator) -> None:
     images = torch.ones(20, 3, 32, 16)
-    erased = drawn(images, OFF._replace(erase_probability=1.0), generator)
+    erased = drawn(images, replace(OFF, erase_probability=1.0), generator)
     for image in erased:
         gone = (image == 0).all(dim=0)
         assert 0.01 < float(gone.float().mean()) < 0.5
@@ -45,7 +47,7 @@ def test_erasing_fills_one_rectangle_with_the_mean_colour(generator: torch.Gener
 
 def test_jitter_keeps_the_range_and_changes_images_on_their_own(generator: torch.Generator) -> None:
     images = torch.zeros(4, 3, 8, 4)
-    changed = drawn(images, OFF._replace(jitter=0.5), generator)
+    changed = drawn(images, replace(OFF, jitter=0.5), generator)
     assert float(changed.abs().max()) <= 1
     assert len(torch.unique(changed[:, 0, 0, 0])) == 4
 

@@ -1,22 +1,16 @@
 """Small networks and batches for the tests of learning steps."""
 
 import torch
+from torch import Tensor
 
-from reid_core.learning.generation import GenerationBatch
-from reid_core.learning.generator_step import GenerationSettings, Networks, Optimisers
+from reid_core.learning.generation import GenerationBatch, Turnable
+from reid_core.learning.generator_step import GenerationSettings, GenerationWeights, Networks, Optimisers
+from reid_core.learning.memory import draw_negatives, draw_positives
 from reid_core.learning.mixing import MixingKind, draw_mixture
 from reid_core.models.discriminator import Discriminator
 from reid_core.models.generator import Generator
 from reid_core.models.identity import IdentityEncoder
 from reid_core.seeds import initialised
-
-WEIGHTS = {
-    "image_reconstruction": 5.0,
-    "image_cycle": 5.0,
-    "feature_reconstruction": 5.0,
-    "feature_cycle": 5.0,
-    "adversarial": 1.0,
-}
 
 
 def small_networks() -> Networks:
@@ -45,12 +39,22 @@ def small_batch(generator: torch.Generator, has_mesh: list[bool]) -> GenerationB
     return GenerationBatch(
         images=torch.rand(count, 3, 64, 32, generator=generator) * 2 - 1,
         guidance=torch.rand(count, 1, 64, 32, generator=generator) * 2 - 1,
-        turned=torch.rand(count, 1, 64, 32, generator=generator) * 2 - 1,
-        has_mesh=torch.tensor(has_mesh),
+        turned_guidance=torch.rand(count, 1, 64, 32, generator=generator) * 2 - 1,
+        turnable=Turnable.among(torch.tensor(has_mesh)),
         mixture=draw_mixture(count, alpha=0.6, generator=generator),
     )
 
 
-def settings(*, rotation: bool = True, mixing: MixingKind = "dmixup") -> GenerationSettings:
-    """Return the published weights."""
-    return GenerationSettings(rotation=rotation, mixing=mixing, weights=WEIGHTS, r1_weight=0.01, clip_norm=5.0)
+def settings(
+    *, rotation: bool = True, mixing: MixingKind = "dmixup", weights: GenerationWeights | None = None
+) -> GenerationSettings:
+    """Return the published weights, or others."""
+    return GenerationSettings(rotation=rotation, mixing=mixing, weights=weights or GenerationWeights(), clip_norm=5.0)
+
+
+def draw_contrast(
+    labels: Tensor, indices: Tensor, *, num_negatives: int, generator: torch.Generator, cameras: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return positives and negatives of a batch."""
+    positives = draw_positives(labels, indices, generator=generator, cameras=cameras)
+    return positives, draw_negatives(labels, indices, most=num_negatives, generator=generator)

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from reid_core.learning.generated_encoder import (
-    BatchNormGroups,
+    GeneratedEncoder,
     GroupedBatchNorm,
     freeze_batch_norm,
     running_statistics_kept,
@@ -49,9 +49,7 @@ def _encoder() -> IdentityEncoder:
 def test_each_group_is_normalised_as_if_it_were_alone(generator: torch.Generator) -> None:
     images = torch.rand(4, 3, 32, 16, generator=generator).double()
     together, alone = _encoder().double(), _encoder().double()
-    groups = BatchNormGroups(together, batch_size=4, group_size=2)
-    with groups.of(torch.arange(4)):
-        seen = together(images).embedding
+    seen = GeneratedEncoder(together, batch_size=4, group_size=2).real(images).embedding
     for group in range(2):  # image p belongs to group p modulo 2
         rows = torch.tensor([group, group + 2])
         torch.testing.assert_close(seen[rows], alone(images[rows]).embedding)
@@ -90,10 +88,10 @@ def test_a_lonely_value_is_normalised_by_the_running_statistics() -> None:
 
 def test_one_rank_and_one_group_leave_the_encoder_as_it_is() -> None:
     encoder = _encoder()
-    BatchNormGroups(encoder, batch_size=4, group_size=0)
+    GeneratedEncoder(encoder, batch_size=4, group_size=0)
     assert not any(isinstance(layer, GroupedBatchNorm) for layer in encoder.modules())
 
 
 def test_groups_that_do_not_divide_the_batch_are_refused() -> None:
     with pytest.raises(AssertionError):
-        BatchNormGroups(_encoder(), batch_size=4, group_size=3)
+        GeneratedEncoder(_encoder(), batch_size=4, group_size=3)

@@ -5,6 +5,7 @@ from torch import nn
 
 from reid_core.learning.generator_step import discriminator_step, generator_step
 from reid_core.learning.timer import Timer
+from reid_core.models.identity import part_appearance
 from tests.reid_core.learning.networks import optimisers_of, settings, small_batch, small_networks
 
 
@@ -59,3 +60,35 @@ def test_steps_reduce_the_reconstruction_loss(generator: torch.Generator) -> Non
         for _ in range(25)
     ]
     assert losses[-1] < 0.9 * losses[0]
+
+
+def test_terms_match_a_plain_writing_of_the_losses(generator: torch.Generator) -> None:
+    networks, batch = small_networks(), small_batch(generator, [True, False, True])
+    encoder, paint = networks.encoder.eval().requires_grad_(False), networks.generator
+    x, own = batch.images, [0, 2]  # those with a mesh
+
+    def appearance(images: torch.Tensor) -> torch.Tensor:
+        return part_appearance(encoder(images).maps.last, 4)
+
+    with torch.no_grad():
+        a = appearance(x)
+        x_rec, x_rot = paint(batch.guidance, a), paint(batch.turned_guidance[own], a[own])
+        x_cyc = paint(batch.guidance[own], appearance(x_rot))
+        wanted = {
+            "image_reconstruction": (x_rec - x).abs().mean(),
+            "image_cycle": (x_cyc - x[own]).abs().mean(),
+            "feature_reconstruction": (appearance(x_rec) - a).abs().mean() / a.abs().mean(),
+            "feature_cycle": (appearance(x_cyc) - a[own]).abs().mean() / a[own].abs().mean(),
+        }
+    terms = generator_step(
+        networks,
+        optimisers_of(networks, with_encoder=False),
+        batch,
+        settings(mixing="none"),
+        adversarial=False,
+        discriminate=False,
+        timer=Timer(),
+    ).terms
+    assert terms.keys() == wanted.keys()
+    for name, value in wanted.items():
+        torch.testing.assert_close(terms[name], value, msg=name)

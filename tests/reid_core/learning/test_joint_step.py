@@ -2,55 +2,48 @@ import copy
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import nn
 
-from reid_core.learning.generated_encoder import BatchNormGroups
-from reid_core.learning.generator_step import GenerationSettings, Networks
+from reid_core.learning.generated_encoder import GeneratedEncoder
+from reid_core.learning.generator_step import GenerationSettings, GenerationWeights, Networks
 from reid_core.learning.joint_step import ContrastSettings, JointBatch, JointResult, joint_step
-from reid_core.learning.memory import cluster_means
+from reid_core.learning.memory import EpochTargets, FeatureMemory, cluster_means
 from reid_core.learning.mixing import MixingKind
 from reid_core.learning.timer import Timer
-from reid_core.losses.contrastive import Pool, draw_rows
-from tests.reid_core.learning.networks import optimisers_of, settings, small_batch, small_networks
+from tests.reid_core.learning.networks import draw_contrast, optimisers_of, settings, small_batch, small_networks
 
-CONTRAST = ContrastSettings({"rotation_contrast": 1.0, "mixing_contrast": 1.0}, 0.1, False, True)
+CONTRAST = ContrastSettings(temperature=0.1)
 LABELS = torch.tensor([0, 0, 1, 1, 1, -1])
 
 
 def _step(
     networks: Networks,
     *,
-    rotation: bool = True,
-    mixing: MixingKind = "dmixup",
+    how: GenerationSettings | None = None,
     classical: bool = False,
     contrast: ContrastSettings = CONTRAST,
     train_generator: bool = True,
     discriminate: bool = True,
-    has_mesh: bool = True,
+    meshes: tuple[bool, ...] = (True,) * 4,
 ) -> JointResult:
     generator = torch.Generator().manual_seed(3)
-    rows = F.normalize(torch.randn(6, 512, generator=generator), dim=1)
-    pool = Pool(rows, LABELS, cluster_means(rows, LABELS), None)
-    index = torch.tensor([0, 2, 3, 4])
-    source = small_batch(generator, [has_mesh] * 4)
+    memory = FeatureMemory(torch.randn(6, 512, generator=generator))
+    indices = torch.tensor([0, 2, 3, 4])
+    source = small_batch(generator, list(meshes))
+    drawn = draw_contrast(LABELS, indices, num_negatives=100, generator=generator)
     for network in (networks.encoder, networks.generator, networks.discriminator):
         network.train()
     return joint_step(
         networks,
         optimisers_of(networks, with_encoder=True),
-        JointBatch(
-            source,
-            source.images.flip(3) if classical else None,
-            index,
-            pool,
-            draw_rows(pool, index, num_negatives=100, generator=generator),
-        ),
-        settings(rotation=rotation, mixing=mixing),
+        GeneratedEncoder(networks.encoder, 4),
+        JointBatch(source, source.images.flip(3) if classical else None, indices, *drawn),
+        memory,
+        EpochTargets(LABELS, cluster_means(memory.features, LABELS), None),
+        how or settings(),
         contrast,
         train_generator=train_generator,
         discriminate=discriminate,
-        groups=BatchNormGroups(networks.encoder, 4, 0),
         timer=Timer(),
     )
 
@@ -78,7 +71,6 @@ def test_everything_trains() -> None:
     assert _changed(before.encoder, networks.encoder)
     assert _changed(before.generator, networks.generator)
     assert _changed(before.discriminator, networks.discriminator)
-    assert result.features is not None
     torch.testing.assert_close(result.features.norm(dim=1), torch.ones(4))
 
 
@@ -105,7 +97,7 @@ def test_running_statistics_are_those_of_real_images() -> None:
 
 @pytest.mark.parametrize("mixing", ["dmixup", "image", "fmixup", "none"])
 def test_every_kind_of_mixing(mixing: MixingKind) -> None:
-    terms = _step(small_networks(), mixing=mixing).step.terms
+    terms = _step(small_networks(), how=settings(mixing=mixing)).step.terms
     assert ("mixing_contrast" in terms) == (mixing != "none")
     assert all(bool(term.isfinite()) for term in terms.values())
 
@@ -114,7 +106,11 @@ def test_classical_views_need_no_generator() -> None:
     networks = small_networks()
     before = copy.deepcopy(networks)
     terms = _step(
-        networks, rotation=False, mixing="none", classical=True, train_generator=False, discriminate=False
+        networks,
+        how=settings(rotation=False, mixing="none"),
+        classical=True,
+        train_generator=False,
+        discriminate=False,
     ).step.terms
     assert set(terms) == {"rotation_contrast"}
     assert _changed(before.encoder, networks.encoder)
@@ -122,45 +118,44 @@ def test_classical_views_need_no_generator() -> None:
 
 
 def test_without_a_mesh_mixing_still_teaches() -> None:
-    terms = _step(small_networks(), has_mesh=False).step.terms
+    terms = _step(small_networks(), meshes=(False,) * 4).step.terms
     assert "image_cycle" not in terms
     assert {"rotation_contrast", "mixing_contrast"} <= set(terms)
 
 
+def test_a_single_turned_image_is_encoded_with_the_rest() -> None:
+    terms = _step(small_networks(), meshes=(False, True, False, False)).step.terms
+    assert all(bool(term.isfinite()) for term in terms.values())
+
+
 def test_switches_change_the_contrast() -> None:
     plain = _step(small_networks()).step.terms["rotation_contrast"]
-    swapped = _step(small_networks(), contrast=ContrastSettings(CONTRAST.weights, 0.1, True, True))
+    swapped = _step(small_networks(), contrast=ContrastSettings(temperature=0.1, swap_background=True))
     assert float(plain) != float(swapped.step.terms["rotation_contrast"])
 
 
 def test_contrast_can_leave_the_generator_alone() -> None:
     # Generation weighs nothing here, so any change of the generator could only come from contrast.
-    contrast = ContrastSettings(CONTRAST.weights, 0.1, False, False)
     networks = small_networks()
     before = copy.deepcopy(networks)
-    zero = dict.fromkeys(settings().weights, 0.0)
-    generator = torch.Generator().manual_seed(3)
-    rows = F.normalize(torch.randn(6, 512, generator=generator), dim=1)
-    pool = Pool(rows, LABELS, cluster_means(rows, LABELS), None)
-    index = torch.tensor([0, 2, 3, 4])
-    batch = JointBatch(
-        small_batch(generator, [True] * 4),
-        None,
-        index,
-        pool,
-        draw_rows(pool, index, num_negatives=9, generator=generator),
-    )
-    weightless = GenerationSettings(rotation=True, mixing="dmixup", weights=zero, r1_weight=0.0, clip_norm=5.0)
-    joint_step(
+    _step(
         networks,
-        optimisers_of(networks, with_encoder=True),
-        batch,
-        weightless,
-        contrast,
-        train_generator=True,
+        how=settings(weights=GenerationWeights(0.0, 0.0, 0.0, 0.0)),
+        contrast=ContrastSettings(temperature=0.1, trains_generator=False),
         discriminate=False,
-        groups=BatchNormGroups(networks.encoder, 4, 0),
-        timer=Timer(),
     )
     assert _changed(before.encoder, networks.encoder)
     assert not _changed(before.generator, networks.generator)
+
+
+def test_images_that_are_not_numbers_change_neither_networks_nor_memory() -> None:
+    networks = small_networks()
+    before = copy.deepcopy(networks)
+    networks.encoder.neck.weight.data.fill_(float("nan"))
+    result = _step(networks)
+    assert bool(result.skipped)
+    assert int(result.step.skipped) == 1  # the discriminator's update is one of its own
+    assert not _changed(before.generator, networks.generator)
+    memory = FeatureMemory(torch.eye(4))
+    memory.update(torch.tensor([1]), torch.full((1, 4), float("nan")), skip=result.skipped)
+    assert torch.equal(memory.features, torch.eye(4))

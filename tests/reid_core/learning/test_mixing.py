@@ -1,15 +1,7 @@
 import pytest
 import torch
 
-from reid_core.learning.mixing import (
-    Mixture,
-    blend,
-    dmixup_code,
-    draw_mixture,
-    fmixup_code,
-    image_mixup,
-    mixed_code,
-)
+from reid_core.learning.mixing import Mixture, blend, draw_mixture, image_mixup, mixed_code
 
 MIXTURE = Mixture(partner=torch.tensor([1, 0]), ratio=torch.tensor([0.75, 1.0]))
 
@@ -21,7 +13,7 @@ def test_blend_by_hand() -> None:
 
 def test_dmixup_mixes_appearance_and_never_structure(generator: torch.Generator) -> None:
     structure, parts = torch.randn(2, 3, 4, 4, generator=generator), torch.randn(2, 4, 5, generator=generator)
-    mixed_structure, mixed_parts = dmixup_code(structure, parts, MIXTURE)
+    mixed_structure, mixed_parts = mixed_code("dmixup", structure, parts, MIXTURE)
     assert torch.equal(mixed_structure, structure)
     torch.testing.assert_close(mixed_parts[0], 0.75 * parts[0] + 0.25 * parts[1])
     assert torch.equal(mixed_parts[1], parts[1])
@@ -29,7 +21,7 @@ def test_dmixup_mixes_appearance_and_never_structure(generator: torch.Generator)
 
 def test_fmixup_mixes_both(generator: torch.Generator) -> None:
     structure, parts = torch.randn(2, 3, 4, 4, generator=generator), torch.randn(2, 4, 5, generator=generator)
-    mixed_structure, mixed_parts = fmixup_code(structure, parts, MIXTURE)
+    mixed_structure, mixed_parts = mixed_code("fmixup", structure, parts, MIXTURE)
     torch.testing.assert_close(mixed_structure[0], 0.75 * structure[0] + 0.25 * structure[1])
     torch.testing.assert_close(mixed_parts[0], 0.75 * parts[0] + 0.25 * parts[1])
 

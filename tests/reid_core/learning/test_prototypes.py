@@ -27,5 +27,5 @@ def test_update_by_hand(update_by: str, target: list[float]) -> None:
     prototypes = MomentumPrototypes(torch.eye(2), momentum=0.1, update_by=kind)  # type: ignore[arg-type]
     prototypes.update(torch.eye(2), torch.tensor([0, 0]))
     wanted = F.normalize(0.1 * torch.tensor([1.0, 0.0]) + 0.9 * torch.tensor(target), dim=0)
-    torch.testing.assert_close(prototypes.rows[0], wanted)
-    assert torch.equal(prototypes.rows[1], torch.tensor([0.0, 1.0]))
+    torch.testing.assert_close(prototypes.features[0], wanted)
+    assert torch.equal(prototypes.features[1], torch.tensor([0.0, 1.0]))

@@ -17,12 +17,13 @@ from torch import Tensor
 from torch.multiprocessing.spawn import spawn
 
 from reid_core.distributed import gather_batch, own_slice, synchronise_buffers, whole_mean
-from reid_core.learning.generated_encoder import BatchNormGroups
-from reid_core.learning.generation import GenerationBatch
+from reid_core.learning.generated_encoder import GeneratedEncoder
+from reid_core.learning.generation import GenerationBatch, Turnable
 from reid_core.learning.generator_step import Networks, Optimisers, generator_step
-from reid_core.learning.identity_step import CameraContrast, identity_step
-from reid_core.learning.joint_step import ContrastSettings, EncoderPasses, JointBatch, joint_step
+from reid_core.learning.identity_step import CameraContrast, CameraSettings, identity_step
+from reid_core.learning.joint_step import ContrastSettings, JointBatch, joint_step
 from reid_core.learning.memory import (
+    EpochTargets,
     FeatureMemory,
     MomentumPrototypes,
     ProxyLayout,
@@ -32,8 +33,7 @@ from reid_core.learning.memory import (
 )
 from reid_core.learning.mixing import MixingKind, draw_mixture
 from reid_core.learning.timer import Timer
-from reid_core.losses.contrastive import Pool, draw_rows
-from tests.reid_core.learning.networks import settings, small_networks
+from tests.reid_core.learning.networks import draw_contrast, settings, small_networks
 
 STEPS = 20  # of the slow tests
 SOME = 4  # one of each kind of mesh
@@ -70,7 +70,7 @@ def _source(generator: torch.Generator, has_mesh: list[bool]) -> GenerationBatch
 
     mixture = draw_mixture(4, alpha=0.6, generator=generator).own()
     images, still, turned = (own_slice(draw(channels)) for channels in (3, 1, 1))
-    return GenerationBatch(images, still, turned, own_slice(torch.tensor(has_mesh)), mixture)
+    return GenerationBatch(images, still, turned, Turnable.among(torch.tensor(has_mesh)), mixture)
 
 
 def _rows(generator: torch.Generator) -> Tensor:
@@ -79,33 +79,33 @@ def _rows(generator: torch.Generator) -> Tensor:
 
 def _identity(group_size: int, steps: int) -> dict[str, Tensor]:
     draws = torch.Generator().manual_seed(1)
-    encoder = _networks().encoder.train()
-    groups = BatchNormGroups(encoder, 4, group_size)
-    optimiser = torch.optim.Adam([p for p in encoder.parameters() if p.requires_grad], lr=1e-4)
+    network = _networks().encoder.train()
+    encoder = GeneratedEncoder(network, 4, group_size)
+    optimiser = torch.optim.Adam([p for p in network.parameters() if p.requires_grad], lr=1e-4)
     rows = _rows(draws)
     layout = lay_out_proxies(LABELS, CAMERAS)
     prototypes = MomentumPrototypes(cluster_means(rows, LABELS))
     proxies = MomentumPrototypes(proxy_means(rows, layout), update_by="mean")
-    aware = CameraContrast(proxies, ProxyLayout(*layout), weight=0.5, temperature=0.07, num_negatives=50)
+    aware = CameraContrast(proxies, ProxyLayout(*layout), CameraSettings(weight=0.5))
     curve = []
     for _ in range(steps):
         batch = torch.randperm(7, generator=draws)[:4]
         index = own_slice(batch)
         images = own_slice(torch.rand(4, 3, 32, 16, generator=draws, dtype=torch.float64))
-        with groups.of(torch.arange(len(index))):
-            terms, _ = identity_step(
-                encoder,
-                optimiser,
-                prototypes,
-                images,
-                LABELS[index],
-                temperature=0.05,
-                cameras=aware,
-                proxies=layout.of_image[index],
-            )
+        terms, _ = identity_step(
+            encoder,
+            optimiser,
+            prototypes,
+            images,
+            LABELS[index],
+            temperature=0.05,
+            cameras=aware,
+            proxies=layout.of_image[index],
+        )
         curve.append(_means(terms))
-    synchronise_buffers(encoder)
-    return {"curve": torch.stack(curve), "prototypes": prototypes.rows, "proxies": proxies.rows, **_flat(encoder)}
+    synchronise_buffers(network)
+    moved = {"prototypes": prototypes.features, "proxies": proxies.features}
+    return {"curve": torch.stack(curve), **moved, **_flat(network)}
 
 
 def _generator(steps: int) -> dict[str, Tensor]:
@@ -128,46 +128,45 @@ def _joint(
     steps: int,
     mixing: MixingKind = "dmixup",
     *,
-    passes: EncoderPasses = "by_loss",
+    swap_background: bool = False,
     eps: float = 1e-8,
     disturbance: float = 0.0,
 ) -> dict[str, Tensor]:
     draws = torch.Generator().manual_seed(3)
     networks = _networks(disturbance)
-    groups = BatchNormGroups(networks.encoder, 4, group_size)
+    encoder = GeneratedEncoder(networks.encoder, 4, group_size)
     optimisers = _optimisers(networks, eps)
     memory = FeatureMemory(_rows(draws))
-    pool = Pool(memory.rows, LABELS, cluster_means(memory.rows, LABELS), CAMERAS)
-    contrast = ContrastSettings(
-        {"rotation_contrast": 1.0, "mixing_contrast": 1.0},
-        temperature=0.1,
-        swap_background=passes == "by_loss",
-        trains_generator=True,
-        encoder_passes=passes,
-    )
+    targets = EpochTargets(LABELS, cluster_means(memory.features, LABELS), CAMERAS)
     for network in (networks.encoder, networks.generator, networks.discriminator):
         network.train()
     curve = []
     for step in range(steps):
         index = torch.randperm(7, generator=draws)[:4]
         source = _source(draws, MESHES[step % len(MESHES)])
-        drawn = draw_rows(pool, index, num_negatives=3, generator=draws).own()
+        drawn = draw_contrast(LABELS, index, num_negatives=3, generator=draws, cameras=CAMERAS)
         result = joint_step(
             networks,
             optimisers,
-            JointBatch(source, None, own_slice(index), pool, drawn),
+            encoder,
+            JointBatch(source, None, own_slice(index), *map(own_slice, drawn)),
+            memory,
+            targets,
             settings(mixing=mixing),
-            contrast,
+            ContrastSettings(temperature=0.1, swap_background=swap_background),
             train_generator=step % 3 != 2,
             discriminate=step % 3 == 0,
-            groups=groups,
             timer=Timer(),
         )
-        assert result.features is not None
-        memory.update(index, gather_batch(result.features))
+        memory.update(index, gather_batch(result.features), skip=result.skipped)
         curve.append(_means({name: result.step.terms[name] for name in ("rotation_contrast", "mixing_contrast")}))
     synchronise_buffers(networks.encoder)
-    return {"curve": torch.stack(curve), "memory": memory.rows, **_flat(networks.encoder), **_flat(networks.generator)}
+    return {
+        "curve": torch.stack(curve),
+        "memory": memory.features,
+        **_flat(networks.encoder),
+        **_flat(networks.generator),
+    }
 
 
 def _means(terms: dict[str, Tensor]) -> Tensor:
@@ -184,8 +183,8 @@ CASES: dict[str, Any] = {
     "identity in groups of two": lambda: _identity(2, FEW),
     "generator": lambda: _generator(SOME),
     "joint": lambda: _joint(0, SOME),
-    "joint in groups of two, encoded together": lambda: _joint(2, FEW, passes="together"),
-    "joint, each kind encoded once": lambda: _joint(0, SOME, passes="by_kind"),
+    "joint in groups of two": lambda: _joint(2, FEW),
+    "joint before other backgrounds": lambda: _joint(0, SOME, swap_background=True),
     "joint with fmixup": lambda: _joint(0, 1, "fmixup"),
     "joint with image mixup": lambda: _joint(0, 1, "image"),
 }

@@ -5,10 +5,12 @@ from reid_core.errors import UserError
 from reid_core.learning.timer import Timer
 from stages.training.log import MAX_SKIPPED_IN_A_ROW, EpochLog, peak_memory_gb
 
+ONE = torch.tensor(1)
+
 
 def test_an_epochs_row_holds_means_norms_times_and_speed() -> None:
     timer = Timer()
-    with timer.part("data"):
+    with timer.span("data"):
         log = EpochLog(timer)
     for value in (1.0, 3.0):
         log.add({"image": torch.tensor(value)}, 4, norms={"encoder": torch.tensor(value + 1)})
@@ -24,7 +26,7 @@ def test_an_epochs_row_holds_means_norms_times_and_speed() -> None:
 def test_a_skipped_update_is_counted_and_its_terms_are_not() -> None:
     log = EpochLog(Timer())
     log.add({"image": torch.tensor(2.0)}, 4)
-    log.add({"image": torch.tensor(float("nan"))}, 4, skipped=1)
+    log.add({"image": torch.tensor(float("nan"))}, 4, skipped=ONE)
     row = log.row(0)
     assert (row["image"], row["skipped_updates"]) == (2.0, 1)
 
@@ -33,12 +35,12 @@ def test_many_skipped_updates_in_a_row_end_the_training() -> None:
     log = EpochLog(Timer())
     broken = {"image": torch.tensor(float("nan"))}
     for _ in range(MAX_SKIPPED_IN_A_ROW - 1):
-        log.add(broken, 4, skipped=1)
+        log.add(broken, 4, skipped=ONE)
     log.add({"image": torch.tensor(1.0)}, 4)  # a good one in between: training may go on
     for _ in range(MAX_SKIPPED_IN_A_ROW - 1):
-        log.add(broken, 4, skipped=1)
+        log.add(broken, 4, skipped=ONE)
     with pytest.raises(UserError, match="10 updates in a row were not numbers"):
-        log.add(broken, 4, skipped=1)
+        log.add(broken, 4, skipped=ONE)
 
 
 def test_a_loss_that_is_no_number_ends_the_training() -> None:
@@ -50,8 +52,8 @@ def test_a_loss_that_is_no_number_ends_the_training() -> None:
 
 def test_a_continued_epoch_remembers_its_first_part() -> None:
     first = EpochLog(Timer())
-    first.add({"image": torch.tensor(1.0)}, 4, skipped=0)
-    first.add({"image": torch.tensor(9.0)}, 4, skipped=1)
+    first.add({"image": torch.tensor(1.0)}, 4, skipped=torch.tensor(0))
+    first.add({"image": torch.tensor(9.0)}, 4, skipped=ONE)
     second = EpochLog(Timer(), first.state())
     second.add({"image": torch.tensor(3.0)}, 4)
     row = second.row(0)
