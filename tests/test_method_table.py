@@ -1,4 +1,4 @@
-"""The tables of docs/method.md against the code: functions, tests and defaults are as they say."""
+"""docs/method.md against the code: its step is the one that runs, and its tables name what is there."""
 
 import importlib
 import json
@@ -38,3 +38,13 @@ def test_defaults_are_as_written(setting: str, written: str) -> None:
     for name in path:
         value = getattr(value, name)
     assert (list(value) if isinstance(value, tuple) else value) == json.loads(written)
+
+
+def test_the_printed_step_is_the_one_that_is_compared_with_ours() -> None:
+    # tests/benchmarks/test_training.py runs it beside the joint step.
+    plain = (ROOT / "benchmarks" / "plain_training.py").read_text()
+    [block] = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    imports, _, step = block.partition("TAU = ")
+    assert plain.endswith(f"TAU = {step}")
+    assert all(line in plain for line in imports.splitlines())
+    assert len([line for line in step.splitlines() if line.strip()]) <= 65

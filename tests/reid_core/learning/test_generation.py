@@ -46,7 +46,7 @@ def test_each_has_the_background_of_the_one_before_it_among_all_with_a_mesh(monk
     assert (second.positions.tolist(), second.donors.tolist(), second.total) == ([1], [2], 3)
 
 
-def test_deception_reaches_the_images_and_not_the_discriminator(generator: torch.Generator) -> None:
+def test_the_adversarial_term_reaches_the_images_and_not_the_discriminator(generator: torch.Generator) -> None:
     networks = small_networks()
     fakes = torch.rand(2, 3, 64, 32, generator=generator, requires_grad=True)
     adversarial_term(networks.discriminator, fakes).backward()  # type: ignore[no-untyped-call]

@@ -34,11 +34,11 @@ LABELS, CAMERAS = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 0, 1])
 WAITING = ("aten::_local_scalar_dense", "aten::nonzero", "aten::masked_select", "aten::_unique2", "aten::bincount")
 
 
-class Waits(TorchDispatchMode):
+class Waits(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the operations that would wait for a GPU."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.names: list[str] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -86,7 +86,8 @@ def _joint(how: GenerationSettings, contrast: ContrastSettings, *, fused: bool, 
             timer=timer,
         )
         memory.update(batch.indices, result.features, skip=result.skipped)
-    return waits.names
+    names: list[str] = waits.names
+    return names
 
 
 @pytest.mark.parametrize("mixing", ["dmixup", "image"])

@@ -18,7 +18,7 @@ def test_values_by_hand() -> None:
 
 
 @pytest.mark.parametrize("real", [True, False])
-def test_discern_matches_a_slow_loop(generator: torch.Generator, real: bool) -> None:
+def test_the_discriminators_loss_matches_a_slow_loop(generator: torch.Generator, real: bool) -> None:
     scores = _scores(generator)
     for image, loss in enumerate(discriminator_loss(scores, real=real)):
         wanted = 0.0

@@ -6,8 +6,9 @@ import pytest
 
 from infra.compute.local import LocalCompute
 from infra.tracking.protocol import SilentTracker
+from reid_core.learning.identity_step import CameraSettings
 from stages import cluster, generator, identity, joint
-from stages.identity import CameraConfig, IdentityConfig
+from stages.identity import IdentityConfig
 from stages.joint import JointConfig
 from stages.training.clustering import ClusterConfig
 from stages.training.conditions import Conditions, read_conditions, untrained, write_conditions
@@ -30,7 +31,7 @@ def compute() -> Iterator[LocalCompute]:
     [
         (IdentityConfig(), []),
         (IdentityConfig(use_cameras=True), ["use_cameras"]),
-        (IdentityConfig(cameras=CameraConfig(weight=0.5)), ["cameras.weight"]),
+        (IdentityConfig(cameras=CameraSettings(weight=0.5)), ["cameras.weight"]),
         (IdentityConfig(clustering=ClusterConfig(centre_cameras=True)), ["clustering.centre_cameras"]),
         (IdentityConfig(clustering=ClusterConfig(min_cameras=2)), ["clustering.min_cameras"]),
         (JointConfig(), []),
@@ -88,7 +89,7 @@ def test_the_stages_record_and_inherit_what_they_did(
 ) -> None:
     settings = replace(CLUSTERING, min_cameras=2)
     warm_up = IDENTITY.model_copy(update={"num_epochs": 1, "iterations_per_epoch": 1, "seed": 5,
-                                          "cameras": CameraConfig(weight=0.5)})  # fmt: skip
+                                          "cameras": CameraSettings(weight=0.5)})  # fmt: skip
     folders = {**upstream, **{name: tmp_path / name for name in ("identity", "generator", "cluster", "joint")}}
     for folder in folders.values():
         folder.mkdir(exist_ok=True)
