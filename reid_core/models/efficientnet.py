@@ -8,10 +8,6 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-CHANNELS = (24, 40, 1280)  # of the last maps at a quarter and an eighth of the image's size, and of the last one
-# TensorFlow's Lite networks read pixels in [-1, 1]: subtracting 127 and dividing by 128.
-PIXEL_MEAN, PIXEL_STD = (127 / 255,) * 3, (128 / 255,) * 3
-
 _QUARTER, _EIGHTH = 2, 4  # the last blocks whose maps are of this size
 _LAST_HALVING = 11  # the block that halves the map from a 16th to a 32nd of the image
 
@@ -22,6 +18,11 @@ class EfficientNetLite0(nn.Module):
     Its blocks use ReLU6 and no squeeze-and-excitation; what is random in its training (stochastic depth) is off,
     because it would draw from the process's own random state, which no checkpoint holds.
     """
+
+    # Of the last maps at a quarter and an eighth of the image's size, and of the last one.
+    channels: tuple[int | None, int | None, int] = (24, 40, 1280)
+    # TensorFlow's Lite networks read pixels in [-1, 1]: subtracting 127 and dividing by 128.
+    pixel_mean, pixel_std = (127 / 255, 127 / 255, 127 / 255), (128 / 255, 128 / 255, 128 / 255)
 
     def __init__(self) -> None:
         # Imported here: nobody else needs the package.
@@ -51,6 +52,10 @@ class EfficientNetLite0(nn.Module):
         x = net._swish(net._bn0(net._conv_stem(images)))
         maps = [x := block(x) for block in net._blocks]
         return maps[_QUARTER], maps[_EIGHTH], net._swish(net._bn1(net._conv_head(x)))
+
+    def compilable(self) -> list[nn.Module]:
+        """Return the parts that torch may compile."""
+        return [self]
 
 
 def packaged_imagenet_state() -> Mapping[str, Tensor]:

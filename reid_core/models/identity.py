@@ -1,56 +1,110 @@
-"""The identity encoder: a ResNet or EfficientNet-Lite0 with last stride 1, global average pool and batch-norm neck.
+"""The identity encoder: a backbone with last stride 1, global average pool and batch-norm neck.
 
 Letters: B images, H x W pixels, C channels of a feature map (E and F of earlier ones), h x w its size, D embedding,
 P stripes.
 """
 
-from typing import Any, Literal, NamedTuple, TypeVar
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 import torch
-import torchvision.models as zoo
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
 from reid_core.errors import UserError
-from reid_core.models import efficientnet
+from reid_core.models.efficientnet import EfficientNetLite0
 from reid_core.models.speed import reduced, widened
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-
-# A ten-layer ResNet of torchvision's own blocks: the encoder that two CPU cores can train.
-_SMALLEST = "resnet10"
-LITE = "efficientnet_lite0"
-ARCHITECTURES = (
-    _SMALLEST,
-    LITE,
-    "resnet18",
-    "resnet34",
-    "resnet50",
-    "resnet101",
-    "resnet152",
-    "resnext50_32x4d",
-    "resnext101_32x8d",
-    "wide_resnet50_2",
-    "wide_resnet101_2",
-)
-
 
 PaintedFrom = Literal["last", "early"]
 T = TypeVar("T")
 
 
-class FeatureMaps(NamedTuple):
-    """What the encoder sees in images, on the way and at the end.
+class Backbone(Protocol):
+    """What a new encoder has to offer: a module that makes feature maps; ``BACKBONES`` lists those that there are.
 
     Attributes:
-        quarter: Last map at a quarter of the image's size, shape (B, E, H/4, W/4).
-        eighth: Last map at an eighth, shape (B, F, H/8, W/8).
+        channels: E, F and C: of the last map at a quarter of the image's size, at an eighth, and of the last one at
+            all. None for a map that it does not have: then nothing can be painted from the early maps.
+        pixel_mean: Of images in [0, 1] that it was trained on, by colour.
+        pixel_std: Their deviation.
+    """
+
+    channels: tuple[int | None, int | None, int]
+    pixel_mean: tuple[float, float, float]
+    pixel_std: tuple[float, float, float]
+
+    def __call__(self, images: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor]:
+        """Return the maps of normalised images (B, 3, H, W), in the order of ``channels``."""
+        ...
+
+    def compilable(self) -> list[nn.Module]:
+        """Return the parts that torch may compile."""
+        ...
+
+
+class ResNetBackbone(ResNet):  # type: ignore[misc]
+    """A ResNet of torchvision, names of weights included, without its classifier and with last stride 1.
+
+    Args:
+        block: Kind of its blocks.
+        layers: Blocks in each of the four stages.
+        groups: Of the convolutions (ResNeXt).
+        width_per_group: Width of a group at 64 channels (ResNeXt, Wide ResNet).
+    """
+
+    pixel_mean = (0.485, 0.456, 0.406)  # of ImageNet
+    pixel_std = (0.229, 0.224, 0.225)
+
+    def __init__(
+        self, block: type[BasicBlock | Bottleneck], layers: list[int], *, groups: int = 1, width_per_group: int = 64
+    ) -> None:
+        super().__init__(block, layers, groups=groups, width_per_group=width_per_group)
+        self.channels = (64 * block.expansion, 128 * block.expansion, 512 * block.expansion)
+        self.fc = nn.Identity()
+        for module in self.layer4.modules():
+            if isinstance(module, nn.Conv2d):
+                module.stride = (1, 1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the last maps at a quarter and an eighth of the size, and the last one, at a 16th."""
+        quarter = self.layer1(self.maxpool(self.relu(self.bn1(self.conv1(x)))))
+        eighth = self.layer2(quarter)
+        return quarter, eighth, self.layer4(self.layer3(eighth))
+
+    def compilable(self) -> list[nn.Module]:
+        """Return the parts that torch may compile."""
+        return [self.layer1, self.layer2, self.layer3, self.layer4]
+
+
+LITE = "efficientnet_lite0"
+BACKBONES: dict[str, Callable[[], Backbone]] = {
+    "resnet10": partial(ResNetBackbone, BasicBlock, [1, 1, 1, 1]),  # the one that two CPU cores can train
+    LITE: EfficientNetLite0,
+    "resnet18": partial(ResNetBackbone, BasicBlock, [2, 2, 2, 2]),
+    "resnet34": partial(ResNetBackbone, BasicBlock, [3, 4, 6, 3]),
+    "resnet50": partial(ResNetBackbone, Bottleneck, [3, 4, 6, 3]),
+    "resnet101": partial(ResNetBackbone, Bottleneck, [3, 4, 23, 3]),
+    "resnet152": partial(ResNetBackbone, Bottleneck, [3, 8, 36, 3]),
+    "resnext50_32x4d": partial(ResNetBackbone, Bottleneck, [3, 4, 6, 3], groups=32, width_per_group=4),
+    "resnext101_32x8d": partial(ResNetBackbone, Bottleneck, [3, 4, 23, 3], groups=32, width_per_group=8),
+    "wide_resnet50_2": partial(ResNetBackbone, Bottleneck, [3, 4, 6, 3], width_per_group=128),
+    "wide_resnet101_2": partial(ResNetBackbone, Bottleneck, [3, 4, 23, 3], width_per_group=128),
+}
+ARCHITECTURES = tuple(BACKBONES)
+
+
+class FeatureMaps(NamedTuple):
+    """Feature maps of images, on the way through the encoder and at its end.
+
+    Attributes:
+        quarter: Last map at a quarter of the image's size, shape (B, E, H/4, W/4); None where there is none.
+        eighth: Last map at an eighth, shape (B, F, H/8, W/8); None where there is none.
         last: Last feature map, shape (B, C, h, w).
     """
 
-    quarter: Tensor
-    eighth: Tensor
+    quarter: Tensor | None
+    eighth: Tensor | None
     last: Tensor
 
 
@@ -67,15 +121,17 @@ class Encoded(NamedTuple):
 
     def rows(self, which: slice) -> "Encoded":
         """Return some of the images."""
-        return Encoded(FeatureMaps(*(each[which] for each in self.maps)), self.embedding[which])
+        quarter, eighth, last = (None if each is None else each[which] for each in self.maps)
+        assert last is not None
+        return Encoded(FeatureMaps(quarter, eighth, last), self.embedding[which])
 
 
 class IdentityEncoder(nn.Module):
-    """Any torchvision ResNet (or EfficientNet-Lite0) as E_id of the paper (section 3.2); last stride 1, BN neck.
+    """E_id of the paper (section 3.2): a backbone, global average pool, BN neck.
 
     Attributes:
         arch: One of ``ARCHITECTURES``.
-        backbone: Everything before the pool: a ``ResNet`` or an ``EfficientNetLite0``.
+        backbone: Everything before the pool.
         embedding_dim: D (and C).
         map_channels: E, F and C.
         computes_in: Precision of the backbone, None for that of its weights; pool and neck keep theirs.
@@ -83,28 +139,22 @@ class IdentityEncoder(nn.Module):
 
     pixel_mean: Tensor
     pixel_std: Tensor
-    backbone: Any
+    backbone: Any  # a Backbone that is a module
 
     def __init__(self, arch: str = "resnet50") -> None:
         super().__init__()
+        if arch not in BACKBONES:
+            raise UserError(f"the encoder's architecture {arch!r} is unknown; choose one of {', '.join(BACKBONES)}")
         self.arch = arch
         self.computes_in: torch.dtype | None = None
-        if arch == LITE:
-            self.backbone = efficientnet.EfficientNetLite0()
-            self.map_channels = efficientnet.CHANNELS
-            mean, std = efficientnet.PIXEL_MEAN, efficientnet.PIXEL_STD
-        else:
-            self.backbone = _resnet(arch)
-            dim = int(self.backbone.fc.in_features)
-            self.map_channels = (dim // 8, dim // 4, dim)
-            self.backbone.fc = nn.Identity()
-            _set_last_stride_one(self.backbone)
-            mean, std = IMAGENET_MEAN, IMAGENET_STD
+        self.backbone = BACKBONES[arch]()
+        self.map_channels: tuple[int | None, int | None, int] = self.backbone.channels
         self.embedding_dim = self.map_channels[-1]
         self.neck = nn.BatchNorm1d(self.embedding_dim)
         self.neck.bias.requires_grad_(False)  # the neck only rescales, as in every peer
-        self.register_buffer("pixel_mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("pixel_std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+        mean, std = torch.tensor(self.backbone.pixel_mean), torch.tensor(self.backbone.pixel_std)
+        self.register_buffer("pixel_mean", mean.view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("pixel_std", std.view(1, 3, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Encoded:
         """Encode images.
@@ -121,34 +171,32 @@ class IdentityEncoder(nn.Module):
     def maps(self, images: Tensor) -> FeatureMaps:
         """Return the feature maps alone, of images in [-1, 1], (B, 3, H, W)."""
         x = ((images + 1) / 2 - self.pixel_mean) / self.pixel_std
-        net = self.backbone
         with reduced(self.computes_in, images.device):
-            if isinstance(net, ResNet):
-                quarter = net.layer1(net.maxpool(net.relu(net.bn1(net.conv1(x)))))
-                eighth = net.layer2(quarter)
-                last = net.layer4(net.layer3(eighth))
-            else:
-                quarter, eighth, last = net(x)
-        return FeatureMaps(widened(quarter), widened(eighth), widened(last))
+            quarter, eighth, last = self.backbone(x)
+        return FeatureMaps(_widened_map(quarter), _widened_map(eighth), widened(last))
 
     def compilable(self) -> list[nn.Module]:
         """Return the parts that torch may compile."""
-        net = self.backbone
-        return [net.layer1, net.layer2, net.layer3, net.layer4] if isinstance(net, ResNet) else [net]
+        parts: list[nn.Module] = self.backbone.compilable()
+        return parts
 
 
-def painted_maps(maps: tuple[T, T, T], source: PaintedFrom) -> list[T]:
+def painted_maps(maps: tuple[T | None, T | None, T], source: PaintedFrom) -> list[T]:
     """Choose what appearance is pooled from: the last map, as published, or the early ones, which keep colours.
 
     Args:
-        maps: Quarter, eighth and last: of ``FeatureMaps`` or of ``map_channels``.
+        maps: Quarter, eighth and last: ``FeatureMaps`` or ``map_channels``.
         source: Last map alone, or the two before it.
 
     Returns:
         Those chosen.
     """
     quarter, eighth, last = maps
-    return [last] if source == "last" else [quarter, eighth]
+    if source == "last":
+        return [last]
+    if quarter is None or eighth is None:
+        raise UserError("the encoder has no maps at a quarter and an eighth of the image; paint from its last map")
+    return [quarter, eighth]
 
 
 def part_appearance(feature_map: Tensor, num_parts: int) -> Tensor:
@@ -168,19 +216,5 @@ def part_appearance(feature_map: Tensor, num_parts: int) -> Tensor:
     return torch.stack([rows[:, :, start:stop].mean(dim=2) for start, stop in bounds], dim=1)
 
 
-def _resnet(arch: str) -> ResNet:
-    if arch == _SMALLEST:
-        return ResNet(BasicBlock, [1, 1, 1, 1])
-    if arch not in ARCHITECTURES:
-        raise UserError(f"the encoder's architecture {arch!r} is unknown; choose one of {', '.join(ARCHITECTURES)}")
-    network = getattr(zoo, arch)(weights=None)
-    assert isinstance(network, ResNet)
-    return network
-
-
-def _set_last_stride_one(network: ResNet) -> None:
-    for block in network.layer4:
-        assert isinstance(block, BasicBlock | Bottleneck)
-        for module in block.modules():
-            if isinstance(module, nn.Conv2d):
-                module.stride = (1, 1)
+def _widened_map(feature_map: Tensor | None) -> Tensor | None:
+    return None if feature_map is None else widened(feature_map)

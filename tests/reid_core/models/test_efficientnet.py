@@ -1,6 +1,6 @@
 import torch
 
-from reid_core.models.efficientnet import CHANNELS, EfficientNetLite0, packaged_imagenet_state
+from reid_core.models.efficientnet import EfficientNetLite0, packaged_imagenet_state
 from reid_core.models.identity import LITE, IdentityEncoder
 from reid_core.models.weights import load_pretrained
 from reid_core.seeds import initialised
@@ -11,7 +11,7 @@ def test_the_last_stride_is_one_at_any_size_divisible_by_sixteen() -> None:
     with torch.no_grad():
         for height, width in ((64, 32), (112, 48)):
             maps = network(torch.zeros(2, 3, height, width))
-            for feature_map, channels, stride in zip(maps, CHANNELS, (4, 8, 16), strict=True):
+            for feature_map, channels, stride in zip(maps, EfficientNetLite0.channels, (4, 8, 16), strict=True):
                 assert feature_map.shape == (2, channels, height // stride, width // stride)
 
 

@@ -1,8 +1,10 @@
 import pytest
 import torch
+import torchvision.models as zoo
+from torch import Tensor, nn
 
 from reid_core.errors import UserError
-from reid_core.models.identity import IdentityEncoder, part_appearance
+from reid_core.models.identity import BACKBONES, IdentityEncoder, painted_maps, part_appearance
 from reid_core.seeds import initialised
 
 
@@ -24,8 +26,42 @@ def test_early_maps_are_the_last_ones_of_their_size(arch: str) -> None:
     encoder = initialised(lambda: IdentityEncoder(arch), 0).eval()
     with torch.no_grad():
         maps = encoder.maps(torch.zeros(1, 3, 64, 32))
-    assert [tuple(each.shape[2:]) for each in maps] == [(16, 8), (8, 4), (4, 2)]
-    assert tuple(each.shape[1] for each in maps) == encoder.map_channels
+    assert [tuple(each.shape[2:]) for each in maps if each is not None] == [(16, 8), (8, 4), (4, 2)]
+    assert tuple(each.shape[1] for each in maps if each is not None) == encoder.map_channels
+
+
+class Patches(nn.Module):
+    """The least that a backbone has to offer: a last map."""
+
+    channels, pixel_mean, pixel_std = (None, None, 8), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Conv2d(3, 8, 16, stride=16)
+
+    def forward(self, images: Tensor) -> tuple[None, None, Tensor]:
+        return None, None, self.embed(images)
+
+    def compilable(self) -> list[nn.Module]:
+        return [self]
+
+
+def test_a_new_backbone_needs_its_last_map_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(BACKBONES, "patches", Patches)
+    encoder = IdentityEncoder("patches").eval()
+    encoded = encoder(torch.zeros(2, 3, 64, 32))
+    assert encoded.embedding.shape == (2, 8)
+    assert encoded.rows(slice(1)).maps.last.shape == (1, 8, 4, 2)
+    assert len(painted_maps(encoded.maps, "last")) == 1
+    with pytest.raises(UserError, match="no maps at a quarter"):
+        painted_maps(encoded.maps, "early")
+
+
+@pytest.mark.parametrize("arch", ["resnet18", "resnet50", "resnext50_32x4d", "wide_resnet50_2"])
+def test_resnets_are_those_of_torchvision(arch: str) -> None:
+    theirs = {name: value for name, value in getattr(zoo, arch)().state_dict().items() if not name.startswith("fc.")}
+    ours = IdentityEncoder(arch).backbone.state_dict()
+    assert {name: value.shape for name, value in ours.items()} == {name: v.shape for name, v in theirs.items()}
 
 
 def test_images_are_normalised_inside() -> None:
