@@ -53,7 +53,7 @@ def pipeline(
     home: Home = None,
     debug: Debug = False,
 ) -> None:
-    """Run the pipeline: data, mesh, identity, generator, cluster, joint, evaluate, report.
+    """Run the pipeline: every stage from data to report.
 
     A stage whose configuration, inputs and code version have been run before is reused. A command that was interrupted
     or killed continues where it stood when it is given again. Settings come from the preset, then the configuration

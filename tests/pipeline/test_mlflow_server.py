@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 from infra.tracking.mlflow import mlflow_client
+from pipeline.plan import STAGES
 from tests.infra.tracking.servers import MlflowServer, postgres
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 _ROOT = Path(__file__).parents[2]
-_STAGES = {"data", "mesh", "identity", "generator", "cluster", "joint", "evaluate", "report"}
+_STAGES = {stage.name for stage in STAGES}
 _SETTINGS = {
     "data": {"synthetic": {"num_train_people": 6, "num_test_people": 3, "images_per_person": 6}},
     "identity": {"num_epochs": 2, "iterations_per_epoch": 2, "monitor_every": 1},

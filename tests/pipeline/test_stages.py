@@ -20,9 +20,7 @@ def test_stages_read_only_what_ran_before_them() -> None:
     for stage in STAGES:
         assert set(stage.needs) <= done, stage.name
         done.add(stage.name)
-    assert [stage.name for stage in STAGES] == [
-        "data", "mesh", "identity", "generator", "cluster", "joint", "evaluate", "report",
-    ]  # fmt: skip
+    assert len(done) == len(STAGES), "names are unique"
 
 
 def test_every_field_says_what_it_is() -> None:
