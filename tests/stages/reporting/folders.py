@@ -68,7 +68,7 @@ def finished_stages(root: Path, *, metrics: Mapping[str, Any] = METRICS) -> dict
             "packages": {"genvar": "0.1.0", "torch": "2.12.1", "ray": "2.60.0"}, "git_commit": "0123abcd",
         }  # fmt: skip
         (directory / "stage.json").write_text(json.dumps(marker))
-        (directory / "summary.json").write_text(json.dumps(SUMMARIES[name]))
+        (directory / "summary.json").write_text(json.dumps(SUMMARIES.get(name, {})))
         if name in CONDITIONS:
             write_conditions(directory, CONDITIONS[name])
     for name, num_epochs in (("identity", 12), ("generator", 8), ("joint", 6)):
