@@ -1,4 +1,4 @@
-"""Nearest rows by inner product with FAISS; the only module that imports it.
+"""Nearest features by inner product with FAISS; the only module that imports it.
 
 FAISS and torch bring OpenMP runtimes of their own and hang or crash in one process, so this module is imported by
 ``ClusterWorker`` alone, inside the processes of its pool.
@@ -28,26 +28,26 @@ def nearest(queries: np.ndarray, features: np.ndarray, k: int) -> tuple[np.ndarr
     """Search exactly.
 
     Args:
-        queries: Rows (Q, D) float32.
-        features: Rows (N, D) float32.
-        k: Rows to find, at most N.
+        queries: Features, (Q, D) float32.
+        features: Features, (N, D) float32.
+        k: Neighbours to find, at most N.
 
     Returns:
-        Similarities (Q, k) float32, falling, and rows (Q, k) int64.
+        Similarities (Q, k) float32, falling, and indices (Q, k) int64.
     """
     if k <= _MOST_ON_GPU and num_gpus():
         resources = faiss.StandardGpuResources()
-        found = faiss.knn_gpu(resources, queries, features, k, metric=faiss.METRIC_INNER_PRODUCT)
+        similarities, indices = faiss.knn_gpu(resources, queries, features, k, metric=faiss.METRIC_INNER_PRODUCT)
     else:
-        found = faiss.knn(queries, features, k, metric=faiss.METRIC_INNER_PRODUCT)
-    return found[0], found[1]
+        similarities, indices = faiss.knn(queries, features, k, metric=faiss.METRIC_INNER_PRODUCT)
+    return similarities, indices
 
 
 def train_lists(features: np.ndarray, num_lists: int) -> np.ndarray:
     """Return the centres of the inverted lists: spherical k-means from a fixed seed over a spread of the rows.
 
     Args:
-        features: L2-normalised rows (N, D) float32.
+        features: L2-normalised, (N, D) float32.
         num_lists: L, at most N.
 
     Returns:
@@ -70,10 +70,10 @@ def train_lists(features: np.ndarray, num_lists: int) -> np.ndarray:
 
 
 class InvertedLists:
-    """Rows in inverted lists (IVF), for approximate search.
+    """Features in inverted lists (IVF), for approximate search.
 
     Args:
-        features: L2-normalised rows (N, D) float32; the lists keep a copy.
+        features: L2-normalised, (N, D) float32; the lists keep a copy.
         centres: Of the lists, (L, D) float32.
     """
 
@@ -87,13 +87,13 @@ class InvertedLists:
         """Search the lists whose centres are nearest to each query.
 
         Args:
-            queries: Rows (Q, D) float32.
-            k: Rows to find.
+            queries: Features, (Q, D) float32.
+            k: Neighbours to find.
             num_probed: Lists to search, at most L.
 
         Returns:
-            Similarities (Q, k) float32, falling, and rows (Q, k) int64, -1 where the lists hold fewer than k rows.
+            Similarities (Q, k) float32, falling, and indices (Q, k) int64, -1 where the lists hold fewer than k.
         """
         self._index.nprobe = num_probed
-        found = self._index.search(queries, k)
-        return found[0], found[1]
+        similarities, indices = self._index.search(queries, k)
+        return similarities, indices

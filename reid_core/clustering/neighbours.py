@@ -13,7 +13,7 @@ _WIDER = 8  # times as many are searched for the lists that end in a longer tie
 _MOST_SEARCHED = 2048  # a tie beyond this is looked up in whole rows of similarities
 _ROW_BYTES = 1 << 26  # of these
 
-# From queries (Q, D) and k to similarities (Q, k), falling, and rows (Q, k), -1 where a search found none.
+# From queries (Q, D) and k to similarities (Q, k), falling, and indices (Q, k), -1 where there is none.
 Search = Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]]
 
 
