@@ -203,8 +203,6 @@ def has(config: object, key: str) -> bool:
 @pytest.mark.parametrize("path", PAGES, ids=page_name)
 def test_lines_are_at_most_120_characters(path: Path) -> None:
     """Only tables, and what cannot be broken, may be longer."""
-    if path.name == "method.md":
-        pytest.skip("its equations are long")
     long = [line for line in path.read_text().splitlines() if len(line) > 120 and not line.startswith(("|", "!["))]
     assert not [line for line in long if " " in line.strip()], long
 
