@@ -176,7 +176,7 @@ def _train(context: TrainContext, job: _Job) -> None:
     if context.rank == 0:
         save_weights(network, out_dir / IDENTITY_FILE, identity_header(network, images.size))
         _write_summary(config, report, len(images), progress.history, out_dir)
-        loaded = untrained(job.data_dir, weights=config.weights)
+        loaded = untrained(job.data_dir, weights=config.weights, seed=config.seed)
         cameras_used = config.camera_ids() if images.cameras is not None else []
         trained_here = loaded.trained("identity", config.seed, config.num_epochs, cameras_used)
         write_conditions(out_dir, {"untrained": loaded, "identity": trained_here})

@@ -69,12 +69,13 @@ class Conditions(BaseModel):
 _FILES = TypeAdapter(dict[str, Conditions])
 
 
-def untrained(data_dir: Path, *, weights: str) -> Conditions:
+def untrained(data_dir: Path, *, weights: str, seed: int) -> Conditions:
     """Return the conditions of an encoder that has only been loaded.
 
     Args:
         data_dir: Output of the data stage.
         weights: Name of the weights, or their file; of what a file was trained with, nothing is known.
+        seed: Of the layers that no weights were loaded into.
     """
     info = read_manifest(data_dir / "manifest.parquet").info
     is_file = Path(weights).expanduser().is_file()
@@ -84,7 +85,7 @@ def untrained(data_dir: Path, *, weights: str) -> Conditions:
         epoch="none",
         dataset=f"{info['dataset']} {info['version'] or ''}".strip(),
         image_size=info["image_size"],
-        seeds={},
+        seeds={"identity": seed},
     )
 
 

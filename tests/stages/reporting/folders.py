@@ -29,7 +29,12 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "joint": {"seed": 3, "num_epochs": 6, "temperature": 0.04},
 }
 LOADED = Conditions(
-    camera_ids=(), pretraining="none", epoch="none", dataset="synthetic rendered-1", image_size=(64, 32), seeds={}
+    camera_ids=(),
+    pretraining="none",
+    epoch="none",
+    dataset="synthetic rendered-1",
+    image_size=(64, 32),
+    seeds={"identity": 3},
 )
 WARM = LOADED.trained("identity", 3, 12)
 CONDITIONS: dict[str, dict[str, Conditions]] = {
