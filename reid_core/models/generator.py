@@ -1,6 +1,6 @@
 """The generator: a structure encoder S reads a body's guidance map, a decoder G paints part appearances onto it.
 
-Letters: B images, H x W pixels, P parts, C channels of a part's appearance, K channels of the structure at H/4 x W/4.
+Letters: B images, H x W pixels, P stripes, C channels of a part, K channels of the structure at H/4 x W/4.
 """
 
 from typing import Literal
@@ -96,35 +96,35 @@ class Decoder(nn.Module):
             nn.Conv2d(quarter, 3, 5, padding=2),
         )
 
-    def forward(self, structure: Tensor, parts: Tensor) -> Tensor:
+    def forward(self, structure: Tensor, part_features: Tensor) -> Tensor:
         """Paint parts onto a structure.
 
         Args:
             structure: Shape (B, K, H/4, W/4).
-            parts: Shape (B, P, C).
+            part_features: Shape (B, P, C).
 
         Returns:
             Images within [-1.1, 1.1] (a little beyond the range, so that black and white are reachable),
             shape (B, 3, H, W).
         """
-        assert parts.shape[1] == self.num_parts, (parts.shape, self.num_parts)
+        assert part_features.shape[1] == self.num_parts, (part_features.shape, self.num_parts)
         x = structure
-        parts = (parts - self.part_mean) / self.part_scale
+        part_features = (part_features - self.part_mean) / self.part_scale
         with reduced(self.computes_in, structure.device):
             for part, (modulation, block) in enumerate(zip(self.modulation, self.blocks, strict=True)):
-                x = block(x, modulation(parts[:, part]))
+                x = block(x, modulation(part_features[:, part]))
             x = self.up(x)
         return 1.1 * torch.tanh(widened(x))
 
     @torch.no_grad()
-    def calibrate(self, parts: Tensor) -> None:
+    def calibrate(self, part_features: Tensor) -> None:
         """Take mean and deviation of part appearances from a sample of images.
 
         Args:
-            parts: Shape (B, P, C), B at least 2.
+            part_features: Shape (B, P, C), B at least 2.
         """
-        self.part_mean.copy_(parts.mean(dim=0))
-        deviation = parts.std(dim=0)
+        self.part_mean.copy_(part_features.mean(dim=0))
+        deviation = part_features.std(dim=0)
         self.part_scale.copy_(deviation.clamp_min(1e-3 * float(deviation.max()) + 1e-6))
 
 
@@ -168,9 +168,9 @@ class Generator(nn.Module):
         chosen = painted_maps(maps, self.painted_from)
         return torch.cat([part_appearance(feature_map, self.num_parts) for feature_map in chosen], dim=2)
 
-    def forward(self, guidance: Tensor, parts: Tensor) -> Tensor:
+    def forward(self, guidance: Tensor, part_features: Tensor) -> Tensor:
         """Generate images from guidance (B, 1, H, W) and part appearance (B, P, C); shape (B, 3, H, W)."""
-        return self.decoder(self.structure(guidance), parts)  # type: ignore[no-any-return]
+        return self.decoder(self.structure(guidance), part_features)  # type: ignore[no-any-return]
 
 
 def adaptive_instance_norm(content: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
