@@ -117,6 +117,11 @@ class Progress:
         state = load_state(context)
         self.fresh = state is None
         if state is not None:
+            if "training_state" not in state:
+                raise UserError(
+                    f"the checkpoint in {context.latest()} was written by another version of genvar and cannot be "
+                    "continued; delete that folder, and the same command trains this stage from its start"
+                )
             for name, trained in self._training_state.items():
                 trained.load_state_dict(state["training_state"][name])
             self.history, self.labels = state["history"], state["labels"]

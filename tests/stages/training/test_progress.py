@@ -7,8 +7,9 @@ from torch import nn
 
 from infra.compute.rank import RankContext
 from infra.tracking.protocol import SilentTracker
+from reid_core.errors import UserError
 from reid_core.learning.memory import FeatureMemory
-from stages.training.state import CheckpointConfig, Progress, Stateful
+from stages.training.state import CheckpointConfig, Progress, Stateful, save_state
 
 
 def _show(done: int, values: Mapping[str, float]) -> None:
@@ -67,3 +68,9 @@ def test_an_interrupted_epoch_goes_on_where_it_was(context: RankContext) -> None
 
 def test_the_end_of_an_epoch_has_a_checkpoint_of_its_own(context: RankContext) -> None:
     assert not Progress(context, CheckpointConfig(every=1), _parts(0.25)).due(0, 1)
+
+
+def test_a_checkpoint_of_another_version_is_named(context: RankContext) -> None:
+    save_state(context, 1, 0, {"parts": {}, "history": [], "labels": None, "middle": None}, keep=1)
+    with pytest.raises(UserError, match="was written by another version of genvar"):
+        Progress(context, CheckpointConfig(), _parts(0.5))
