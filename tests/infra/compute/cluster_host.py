@@ -7,8 +7,10 @@ and one after each command: ``add CPUS`` or ``remove NUMBER``.
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+from ray._private.utils import get_ray_address_file  # type: ignore[attr-defined]
 from ray.cluster_utils import Cluster
 
 # So that a lost node is noticed within five seconds and not within fifteen; shorter, and a busy machine loses nodes
@@ -26,6 +28,8 @@ _STORE = 200 * 2**20
 def main(folder: str, cpus: list[int]) -> None:
     """Start the nodes, obey, and end them all."""
     head = {"num_cpus": cpus[0], "include_dashboard": False, "object_store_memory": _STORE, "temp_dir": folder}
+    # Ray writes the address of the head there, and does not make the folder where another one holds the logs.
+    Path(get_ray_address_file(None)).parent.mkdir(parents=True, exist_ok=True)
     cluster = Cluster(
         initialize_head=True,
         connect=False,
