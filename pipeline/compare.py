@@ -13,7 +13,7 @@ from rich.table import Table as TerminalTable
 
 from infra.home import Home
 from infra.tracking.pipelines import PipelineRun, choose_pipelines, list_pipelines
-from infra.tracking.store import RunStore, check_store, tracking_uri
+from infra.tracking.store import RunStore, known_store, tracking_uri
 from pipeline.config import RENAMED, neutral_keys
 from pipeline.plan import STAGES
 from pipeline.work_dir import write_whole
@@ -197,11 +197,7 @@ def _word(settings: Mapping[str, Any], key: str) -> str:
 
 def find_pipelines(home: Home, names: Sequence[str]) -> list[PipelineRun]:
     """Return finished pipelines by name or id, newest first where no name is given; a UserError when there is none."""
-    uri = tracking_uri(home)
-    check_store(uri)
-    if uri == f"sqlite:///{home.database}" and not home.database.is_file():
-        raise UserError(f"there are no runs in {home.root} yet; run the pipeline first, or name another --home")
-    found = choose_pipelines(list_pipelines(uri), names)
+    found = choose_pipelines(list_pipelines(known_store(home)), names)
     if not found:
         raise UserError(f"no pipeline in {home.root} has finished yet; run one first, or name another --home")
     return found

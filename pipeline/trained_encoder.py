@@ -8,7 +8,7 @@ from typing import Any
 from infra.home import Home
 from infra.tracking.mlflow import mlflow_client
 from infra.tracking.pipelines import PipelineRun, choose_pipelines, list_pipelines
-from infra.tracking.store import FinishedRun, RunStore, check_store, tracking_uri
+from infra.tracking.store import FinishedRun, RunStore, known_store
 from pipeline.plan import STAGES
 from reid_core.errors import UserError
 from reid_core.models.weights import IDENTITY_FILE, find_identity, read_header
@@ -49,13 +49,9 @@ def find_encoder(run: str | None, home: Home) -> TrainedEncoder:
         return _checked(find_identity(path) if path.is_dir() else path, str(path))
     if run is not None and ("/" in run or run.endswith(".safetensors")):
         raise UserError(f"--run names {run}, which does not exist; give a run id, a run folder or a .safetensors file")
-    uri = tracking_uri(home)
-    check_store(uri)
-    store = RunStore(home, uri, "")
-    if not store.exists():
-        raise UserError(f"there are no runs in {home.root}; train with genvar pipeline, or name --home or --run")
+    uri = known_store(home)
     found, title = _newest(uri, home) if run is None else _named(uri, run)
-    return _checked(find_identity(store.artifacts_dir(found)), title)
+    return _checked(find_identity(RunStore(home, uri, "").artifacts_dir(found)), title)
 
 
 def _newest(uri: str, home: Home) -> tuple[FinishedRun, str]:

@@ -77,6 +77,19 @@ def check_store(uri: str) -> None:
         )
 
 
+def known_store(home: Home) -> str:
+    """Return the address of the store in use; a UserError when it does not answer or holds no runs yet."""
+    uri = tracking_uri(home)
+    check_store(uri)
+    if not RunStore(home, uri, "").exists():
+        raise UserError(
+            f"there are no runs in {home.root} yet; train with genvar pipeline first, or name another --home"
+            if uri == f"sqlite:///{home.database}"
+            else f"there are no runs at MLFLOW_TRACKING_URI={redacted(uri)} yet; train with genvar pipeline first"
+        )
+    return uri
+
+
 def wait_for_store(uri: str, seconds: float) -> bool:
     """Wait until a server answers again, and tell whether it did."""
     end = time.monotonic() + seconds
@@ -118,7 +131,7 @@ class RunStore:
 
         experiment = self._client.get_experiment_by_name(self.experiment)
         if experiment is None:
-            local = self.uri.startswith("sqlite:")
+            local = self.uri.startswith("sqlite")
             location = str(self.home.artifacts / self.experiment) if local else None
             try:
                 return str(self._client.create_experiment(self.experiment, artifact_location=location))
@@ -141,7 +154,13 @@ class RunStore:
 
     def exists(self) -> bool:
         """Tell whether there is a store to look into, so that a dry run need not create one."""
-        return not self.uri.startswith("sqlite:///") or Path(self.uri.removeprefix("sqlite:///")).is_file()
+        from sqlalchemy.engine import make_url
+
+        if not self.uri.startswith("sqlite"):
+            return True
+        # Without options such as "?timeout=60"; a "file:..." address is SQLite's own to read.
+        database = make_url(self.uri).database or ""
+        return database.startswith("file:") or Path(database).is_file()
 
     def find_finished(self, fingerprints: Mapping[str, str]) -> dict[str, FinishedRun]:
         """Find the newest finished run with artifacts of every stage.

@@ -1,5 +1,8 @@
 """Commands that run pipelines: ``pipeline``, ``tune``, ``reproduce``; and ``ui``, which shows what they ran."""
 
+import os
+import socket
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -237,10 +240,29 @@ def ui(
 ) -> None:
     """Serve the MLflow page that compares runs, for this machine only; Ctrl-C ends it."""
     with guarded(debug=debug):
-        from infra.home import find_home
-        from pipeline.ui import serve
+        serve_page(home, port)
 
-        serve(find_home(home), port)
+
+def serve_page(home: Path | None, port: int) -> None:
+    """Replace this process by an MLflow server that only this machine reaches."""
+    from infra.home import find_home
+    from infra.tracking.secrets import redacted
+    from infra.tracking.store import known_store, tracking_uri
+
+    found = find_home(home)
+    if (uri := tracking_uri(found)).startswith(("http://", "https://")):
+        raise UserError(f"the runs are on a server already (MLFLOW_TRACKING_URI); open {redacted(uri)} in a browser")
+    uri = known_store(found)
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise UserError(f"port {port} is taken ({error.strerror}); choose another one with --port") from error
+    os.environ |= {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    address = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    where = ["--backend-store-uri", uri, "--artifacts-destination", str(found.artifacts)]
+    os.execv(sys.executable, [sys.executable, "-m", "mlflow", "server", *address, *where])
 
 
 def parse_seeds(seed: int | None, seeds: str | None) -> tuple[int, ...]:

@@ -1,8 +1,9 @@
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.fingerprint import fingerprint
+from pipeline.fingerprint import fingerprint, git_commit, package_versions
 from stages import data, identity
 from stages.data import DataConfig
 from stages.identity import IdentityConfig
@@ -55,3 +56,14 @@ def test_stages_that_are_deterministic_anyway_do_not_run_again() -> None:
     stage = replace(STAGES[0], deterministic=True)
     prints = {fingerprint(stage, NumbersConfig(), {}, content=None, deterministic=mode) for mode in (True, False)}
     assert len(prints) == 1
+
+
+def test_versions_of_what_results_depend_on() -> None:
+    versions = package_versions()
+    assert {"python", "genvar", "torch", "ray", "mlflow", "numpy"} <= set(versions)
+    assert all(versions.values())
+
+
+def test_the_commit_of_a_checkout() -> None:
+    commit = git_commit()
+    assert commit is None or re.fullmatch(r"[0-9a-f]{40}(-dirty)?", commit)

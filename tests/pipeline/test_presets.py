@@ -11,7 +11,9 @@ from pipeline.tune.space import READY_SPACES
 from reid_core.errors import UserError
 from stages.cluster import ClusterStageConfig
 from stages.data import DataConfig
+from stages.generator import GeneratorConfig
 from stages.identity import IdentityConfig
+from stages.joint import JointConfig
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -53,3 +55,32 @@ def test_help_and_makefile_name_every_preset_and_space() -> None:
     makefile = (Path(__file__).parents[2] / "Makefile").read_text()
     for names in (PRESETS, READY_SPACES):
         assert "=" + "|".join(names) in makefile
+
+
+def _trainings(name: str) -> tuple[IdentityConfig, GeneratorConfig, JointConfig]:
+    configs = PRESETS[name]("synthetic")
+    identity, generator, joint = configs["identity"], configs["generator"], configs["joint"]
+    assert isinstance(identity, IdentityConfig)
+    assert isinstance(generator, GeneratorConfig)
+    assert isinstance(joint, JointConfig)
+    return identity, generator, joint
+
+
+@pytest.mark.parametrize("name", ["tiny", "small"])
+def test_joint_training_goes_on_with_the_weights_and_clusters_of_the_warm_ups(name: str) -> None:
+    identity, generator, joint = _trainings(name)
+    assert joint.weights == generator.weights
+    assert joint.clustering == identity.clustering
+
+
+def test_the_tiny_generator_reconstructs_first_then_turns_then_meets_the_discriminator() -> None:
+    _, generator, _ = _trainings("tiny")
+    assert 0 < generator.rotation_from_epoch < generator.adversarial_from_epoch < generator.num_epochs
+
+
+def test_the_tiny_preset_switches_nothing_of_the_method_off() -> None:
+    _, generator, joint = _trainings("tiny")
+    assert joint.rotation
+    assert (joint.mixing, joint.views, len(joint.angles)) == ("dmixup", "both", 7)
+    assert joint.generator_every > 0
+    assert generator.weights.r1 > 0

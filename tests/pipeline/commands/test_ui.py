@@ -11,7 +11,7 @@ import pytest
 
 from infra.home import Home
 from infra.tracking.store import RunStore
-from pipeline.ui import serve
+from pipeline.commands.experiment import serve_page
 from reid_core.errors import UserError
 
 
@@ -21,27 +21,20 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def test_no_runs_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    with pytest.raises(UserError, match="there are no runs in"):
-        serve(Home(tmp_path), 5000)
-
-
 def test_a_server_is_pointed_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://server:5000")
     with pytest.raises(UserError, match="open http://server:5000 in a browser"):
-        serve(Home(tmp_path), 5000)
+        serve_page(tmp_path, 5000)
 
 
 def test_a_port_that_is_taken_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    home = Home(tmp_path)
-    home.database.touch()
+    Home(tmp_path).database.touch()
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         holder.listen()
         with pytest.raises(UserError, match="is taken"):
-            serve(home, holder.getsockname()[1])
+            serve_page(tmp_path, holder.getsockname()[1])
 
 
 @pytest.mark.slow
@@ -50,7 +43,7 @@ def test_the_page_answers_on_this_machine_alone(tmp_path: Path) -> None:
     RunStore(home, f"sqlite:///{home.database}", "people").start("pipeline", params={}, tags={}, parent=None)
     port = _free_port()
     command = [sys.executable, "-m", "pipeline.cli", "ui", "--home", str(tmp_path), "--port", str(port)]
-    server = subprocess.Popen(command, cwd=Path(__file__).parents[2], start_new_session=True)
+    server = subprocess.Popen(command, cwd=Path(__file__).parents[3], start_new_session=True)
     try:
         end = time.monotonic() + 120
         while time.monotonic() < end:
