@@ -1,12 +1,11 @@
 """Weights on disk: safetensors with a JSON header, and the checkpoints of other projects."""
 
 import json
-import pickle
 import re
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from urllib.error import URLError
 
 import torch
@@ -15,12 +14,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from reid_core.errors import UserError
+from reid_core.errors import UserError, first_line
+from reid_core.models.checkpoint_file import read_foreign_state, refuse_other_files
 from reid_core.models.discriminator import Discriminator
 from reid_core.models.efficientnet import packaged_imagenet_state
 from reid_core.models.generator import Generator
-from reid_core.models.identity import LITE, IdentityEncoder
+from reid_core.models.identity import ARCHITECTURES, LITE, IdentityEncoder
 
+Network = TypeVar("Network", bound=nn.Module)
 IDENTITY_FILE = "identity.safetensors"  # the encoder among the results of a stage
 _HEADER = "genvar"
 # The peers wrap a ResNet as Sequential(conv1, bn1, [relu,] maxpool, layer1..layer4).
@@ -28,6 +29,7 @@ _SEQUENTIALS = (
     ("conv1", "bn1", "maxpool", "layer1", "layer2", "layer3", "layer4"),
     ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"),
 )
+_NEARLY_ALL = 0.9  # share of the backbone's entries that a checkpoint has to fill
 
 
 class LoadReport(NamedTuple):
@@ -74,13 +76,25 @@ def network_header(network: Generator | Discriminator, image_size: tuple[int, in
 
 def read_header(path: Path) -> dict[str, Any]:
     """Return the JSON header of weights that ``save_weights`` wrote."""
+    if path.is_file():
+        refuse_other_files(path)
     try:
         with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {})[_HEADER])
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise UserError(f"{path} does not hold weights that genvar wrote ({error}); train the stage again") from error
-    assert isinstance(header, dict)
-    return header
+            metadata = file.metadata() or {}
+    except (OSError, SafetensorError, ValueError) as error:
+        raise UserError(
+            f"{path} does not hold weights that genvar wrote ({first_line(error)}); train the stage again"
+        ) from error
+    try:
+        header = json.loads(metadata[_HEADER])
+        if isinstance(header["settings"], dict) and len(header["image_size"]) == 2:
+            return dict(header)
+    except (KeyError, TypeError, ValueError):
+        pass
+    raise UserError(
+        f"{path} does not hold weights that genvar wrote, but those of another program: a training can "
+        "begin with them, nothing else reads them"
+    )
 
 
 def find_identity(folder: Path) -> Path:
@@ -95,23 +109,17 @@ def find_identity(folder: Path) -> Path:
 
 def load_identity(path: Path) -> IdentityEncoder:
     """Build the encoder described by the file's header and fill it; in evaluation mode, on the CPU."""
-    encoder = IdentityEncoder(**_settings(path, "identity"))
-    encoder.load_state_dict(load_file(path))
-    return encoder.eval()
+    return _load(path, "identity", IdentityEncoder).eval()
 
 
 def load_generator(path: Path) -> Generator:
     """Build the generator described by the file's header and fill it; in evaluation mode, on the CPU."""
-    generator = Generator(**_settings(path, "generator"))
-    generator.load_state_dict(load_file(path))
-    return generator.eval()
+    return _load(path, "generator", Generator).eval()
 
 
 def load_discriminator(path: Path) -> Discriminator:
     """Build the discriminator described by the file's header and fill it; on the CPU."""
-    discriminator = Discriminator(**_settings(path, "discriminator"))
-    discriminator.load_state_dict(load_file(path))
-    return discriminator
+    return _load(path, "discriminator", Discriminator)
 
 
 def load_pretrained(encoder: IdentityEncoder, weights: str) -> LoadReport:
@@ -137,7 +145,7 @@ def load_pretrained(encoder: IdentityEncoder, weights: str) -> LoadReport:
 
 
 def load_foreign(encoder: IdentityEncoder, state: Mapping[str, Tensor], *, source: str) -> LoadReport:
-    """Fill an encoder from another project's state dict, by name and shape.
+    """Fill an encoder from another project's state dict, by name and shape; refuse what fits only here and there.
 
     Args:
         encoder: Filled in place.
@@ -148,52 +156,85 @@ def load_foreign(encoder: IdentityEncoder, state: Mapping[str, Tensor], *, sourc
         What was matched, skipped and missing.
     """
     own = encoder.state_dict()
-    # One wrapping for the whole checkpoint: entry by entry, counters without a shape would land in the wrong layer.
-    plans = [_fitting(own, state, layout) for layout in ((), *_SEQUENTIALS)]
-    target_of = max(plans, key=len)
-    filled = {target: state[name] for name, target in target_of.items()}
-    if not any(name.startswith("backbone.") and own[name].dim() > 1 for name in filled):
-        raise UserError(
-            f"none of the {len(state)} entries of {source} fits the encoder {encoder.arch}; "
-            "check that the checkpoint's architecture is the configured one"
-        )
+    fit = _best_fit(own, state)
+    if not fit.is_whole:
+        raise UserError(f"{source} does not fit the encoder {encoder.arch}: {fit}; {_advice(encoder.arch, state)}")
+    filled = {target: state[name] for name, target in fit.target_of.items()}
+    if bad := [name for name in fit.target_of if state[name].is_floating_point() and not state[name].isfinite().all()]:
+        raise UserError(f"{source} holds NaN or infinity in {len(bad)} entries ({bad[0]}); take another checkpoint")
     encoder.load_state_dict({**own, **filled})
     return LoadReport(
         matched=tuple(filled),
-        skipped=tuple(name for name in state if name not in target_of),
+        skipped=tuple(name for name in state if name not in fit.target_of),
         missing=tuple(name for name in own if name not in filled),
     )
 
 
-def read_foreign_state(path: Path) -> dict[str, Tensor]:
-    """Read a checkpoint of any of the peers: safetensors, a state dict, or one under ``state_dict`` or ``model``."""
-    if not path.is_file():
-        raise UserError(
-            f"the checkpoint {path} does not exist; give none, imagenet, offline or an existing file as weights"
+@dataclass(frozen=True)
+class _Fit:
+    """How well a checkpoint fits an encoder's backbone, under one wrapping of its names.
+
+    Attributes:
+        target_of: Foreign name to own name.
+        convolutions: Filled and all of the backbone's convolutions.
+        others: Filled and all other entries that have a shape: batch norm and biases.
+        deeper: Convolutions of the checkpoint that belong to further blocks of the backbone's own layers.
+        unused: Filled nothing, and all entries of the checkpoint.
+    """
+
+    target_of: dict[str, str]
+    convolutions: tuple[int, int]
+    others: tuple[int, int]
+    deeper: int
+    unused: tuple[int, int]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nearly everything is filled, from a network that is no deeper."""
+        wanted = (filled >= _NEARLY_ALL * count for filled, count in (self.convolutions, self.others))
+        return all(wanted) and self.deeper <= (1 - _NEARLY_ALL) * self.convolutions[1]
+
+    def __str__(self) -> str:
+        deeper = f", {self.deeper} convolutions of blocks that the encoder does not have" if self.deeper else ""
+        return (
+            f"{self.convolutions[0]} of {self.convolutions[1]} convolutions and {self.others[0]} of {self.others[1]} "
+            f"entries of batch norm would be filled{deeper}, and {self.unused[0]} of the checkpoint's {self.unused[1]} "
+            "entries fit nowhere"
         )
-    try:
-        if path.suffix == ".safetensors":
-            return dict(load_file(path))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # on the kind of pickle
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        # Torch's own words advise to load it all the same.
-        raise UserError(
-            f"the checkpoint {path} cannot be read as tensors alone: it holds Python objects, which could execute "
-            "anything; save it again as a plain state dict"
-        ) from error
-    except (OSError, RuntimeError, EOFError, SafetensorError, ValueError) as error:
-        raise UserError(
-            f"the checkpoint {path} cannot be read as tensors alone ({str(error).splitlines()[0]}); "
-            "save it again as a plain state dict"
-        ) from error
-    for key in ("state_dict", "model"):
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-    if not isinstance(content, Mapping):
-        raise UserError(f"the checkpoint {path} holds a {type(content).__name__}, wanted a state dict (name to tensor)")
-    return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+
+
+def _best_fit(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> _Fit:
+    # One wrapping for the whole checkpoint: entry by entry, counters without a shape would land in the wrong layer.
+    layout, target_of = max(
+        ((layout, _fitting(own, state, layout)) for layout in ((), *_SEQUENTIALS)), key=lambda plan: len(plan[1])
+    )
+    backbone = {name: tensor.dim() for name, tensor in own.items() if name.startswith("backbone.") and tensor.dim()}
+    filled = set(target_of.values())
+    counts = [
+        (sum(name in filled for name in names), len(names))
+        for names in (
+            [name for name, dim in backbone.items() if dim > 1],
+            [name for name, dim in backbone.items() if dim == 1],
+        )
+    ]
+    layers = {name.split(".")[1] for name in backbone}
+    deeper = sum(
+        any(target not in own and target.split(".")[1] in layers for target in _own_names(name, layout)[1:])
+        for name, tensor in state.items()
+        if tensor.dim() == 4 and name not in target_of
+    )
+    return _Fit(target_of, counts[0], counts[1], deeper, (len(state) - len(target_of), len(state)))
+
+
+def _advice(arch: str, state: Mapping[str, Tensor]) -> str:
+    """Say which architecture a checkpoint fits, or how its names look."""
+    for other in ARCHITECTURES:
+        with torch.device("meta"):  # shapes alone
+            own = IdentityEncoder(other).state_dict()
+        if _best_fit(own, state).is_whole:
+            return f"it is a checkpoint of {other}: set the architecture to that, or give weights of {arch}"
+    first = next(iter(state), "nothing")
+    return f"give a checkpoint of {arch} with the names of torchvision (its own begin with {first})"
 
 
 def _fitting(own: Mapping[str, Tensor], state: Mapping[str, Tensor], layout: Sequence[str]) -> dict[str, str]:
@@ -201,15 +242,20 @@ def _fitting(own: Mapping[str, Tensor], state: Mapping[str, Tensor], layout: Seq
     found: dict[str, str] = {}
     for name, tensor in state.items():
         for target in _own_names(name, layout):
-            if target in own and target not in found.values() and own[target].shape == tensor.shape:
+            if target in own and target not in found.values() and _alike(own[target], tensor):
                 found[name] = target
                 break
     return found
 
 
+def _alike(own: Tensor, other: Tensor) -> bool:
+    return own.shape == other.shape and own.is_floating_point() == other.is_floating_point()
+
+
 def _own_names(name: str, layout: Sequence[str]) -> list[str]:
+    """Return what an entry of a checkpoint may be called here: as it is, or as a part of the backbone or the neck."""
     name = name.removeprefix("module.")
-    bare = re.sub(r"^(backbone|base|encoder|model)\.", "", name)
+    bare = re.sub(r"^(?:(?:module|backbone|base|encoder|model)\.)+", "", name)
     names = [name, f"backbone.{bare}"]
     if (match := re.match(r"^(\d+)\.(.*)$", bare)) and int(match[1]) < len(layout):
         names.append(f"backbone.{layout[int(match[1])]}.{match[2]}")
@@ -241,10 +287,16 @@ def _imagenet_state(arch: str) -> dict[str, Tensor]:
         ) from error
 
 
-def _settings(path: Path, kind: str) -> dict[str, Any]:
+def _load(path: Path, kind: str, build: Callable[..., Network]) -> Network:
     header = read_header(path)
     if header.get("kind") != kind:
         raise UserError(f"{path} holds a {header.get('kind')} network, wanted a {kind}; give the other file")
-    settings = header["settings"]
-    assert isinstance(settings, dict)
-    return settings
+    try:
+        network = build(**header["settings"])
+        network.load_state_dict(load_file(path))
+    except (TypeError, RuntimeError, SafetensorError) as error:
+        raise UserError(
+            f"the weights in {path} do not fit the network that its header describes ({first_line(error)}); "
+            "it is damaged or of another version: train the stage again"
+        ) from error
+    return network

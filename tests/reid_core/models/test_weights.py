@@ -3,9 +3,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from reid_core.errors import UserError
+from reid_core.models import weights as module
+from reid_core.models.checkpoint_file import read_foreign_state
 from reid_core.models.discriminator import Discriminator
 from reid_core.models.generator import Generator
 from reid_core.models.identity import IdentityEncoder
@@ -17,7 +20,6 @@ from reid_core.models.weights import (
     load_identity,
     load_pretrained,
     network_header,
-    read_foreign_state,
     read_header,
     save_weights,
 )
@@ -108,8 +110,75 @@ def test_own_weights_are_a_checkpoint_too(tmp_path: Path) -> None:
 
 def test_a_checkpoint_of_another_architecture_is_refused() -> None:
     state = {"conv1.weight": torch.zeros(8, 3, 5, 5), "fc.weight": torch.zeros(3, 3)}
-    with pytest.raises(UserError, match=r"none of the 2 entries of other\.pth fits the encoder resnet10"):
+    with pytest.raises(UserError, match=r"other\.pth does not fit the encoder resnet10: 0 of 12 convolutions"):
         load_foreign(_encoder(), state, source="other.pth")
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "encoder", "sentence"),
+    [
+        ("resnet50", "resnet10", r"5 of 12 convolutions and 36 of 48 .* 265 .*of resnet50: set the architecture"),
+        ("resnet18", "resnet34", r"20 of 36 convolutions .*of resnet18"),
+        # All convolutions of the shallower network are there, but they were not trained to stand alone.
+        ("resnet18", "resnet10", r"12 of 12 convolutions .*, 8 convolutions of blocks .*of resnet18"),
+        ("resnet101", "resnet50", r"53 of 53 convolutions .*, 51 convolutions of blocks .*of resnet101"),
+        ("resnext50_32x4d", "resnet50", r"5 of 53 convolutions .*of resnext50_32x4d"),
+        ("wide_resnet50_2", "resnet50", r"5 of 53 convolutions .*of wide_resnet50_2"),
+        ("efficientnet_lite0", "resnet50", r"0 of 53 convolutions .*of efficientnet_lite0"),
+    ],
+)
+def test_weights_that_hardly_fit_are_refused_with_counts(
+    checkpoint: str, encoder: str, sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "ARCHITECTURES", ("resnet10", encoder, checkpoint))  # all of them take seconds
+    with torch.device("meta"):  # shapes alone
+        state = IdentityEncoder(checkpoint).backbone.state_dict()
+        filled = IdentityEncoder(encoder)
+    with pytest.raises(UserError, match=f"w.pth does not fit the encoder {encoder}: {sentence}"):
+        load_foreign(filled, state, source="w.pth")
+
+
+def test_batch_norm_of_another_kind_is_refused() -> None:
+    # As in IBN-Net: every convolution is there, but the first batch norm of each block is split.
+    state = _backbone(_encoder(1))
+    split = {name.replace(".bn1.", ".bn1.BN."): tensor for name, tensor in state.items()}
+    with pytest.raises(UserError, match=r"12 of 12 convolutions and 32 of 48 entries of batch norm"):
+        load_foreign(_encoder(2), split, source="ibn.pth")
+
+
+def test_a_refused_checkpoint_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ARCHITECTURES", ("resnet10",))
+    encoder, state = _encoder(2), _backbone(_encoder(1))
+    with pytest.raises(UserError, match=r"0 of 12 convolutions .* begin with encoder_q"):
+        load_foreign(encoder, {f"encoder_q.{name}": tensor for name, tensor in state.items()}, source="moco.pth")
+    with pytest.raises(UserError, match="0 of 12 convolutions"):
+        load_foreign(encoder, {name: tensor.to(torch.uint8) for name, tensor in state.items()}, source="bytes.pth")
+    state["layer1.0.conv1.weight"][0, 0, 0, 0] = torch.nan
+    with pytest.raises(UserError, match=r"nan\.pth holds NaN or infinity in 1 entries \(layer1\.0\.conv1\.weight\)"):
+        load_foreign(encoder, state, source="nan.pth")
+    _assert_same(encoder, _encoder(2))
+
+
+def test_one_convolution_of_another_shape_is_borne() -> None:
+    # Of twelve: a first layer for another kind of picture.
+    source, encoder = _encoder(1), _encoder(2)
+    report = load_foreign(encoder, _backbone(source) | {"conv1.weight": torch.zeros(64, 6, 7, 7)}, source="test")
+    assert report.skipped == ("conv1.weight",)
+    assert "backbone.conv1.weight" in report.missing
+    assert torch.equal(encoder.backbone.layer4[0].conv2.weight, source.backbone.layer4[0].conv2.weight)
+
+
+def test_own_files_of_others_are_named(tmp_path: Path) -> None:
+    save_file({"conv1.weight": torch.ones(2)}, tmp_path / "other.safetensors")
+    with pytest.raises(UserError, match=r"other\.safetensors does not hold weights that genvar wrote, but those of an"):
+        load_identity(tmp_path / "other.safetensors")
+    header = identity_header(_encoder(), (64, 32))
+    save_weights(_encoder(), tmp_path / "e.safetensors", header | {"settings": {"arch": "resnet18"}})
+    with pytest.raises(UserError, match="do not fit the network that its header describes"):
+        load_identity(tmp_path / "e.safetensors")
+    save_weights(_encoder(), tmp_path / "e.safetensors", header | {"settings": {"depth": 18}})
+    with pytest.raises(UserError, match="do not fit the network that its header describes"):
+        load_identity(tmp_path / "e.safetensors")
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
