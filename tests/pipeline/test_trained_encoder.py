@@ -49,7 +49,7 @@ def test_what_holds_no_encoder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"holds no identity\.safetensors"):
         find_encoder(str(tmp_path), home)
     (tmp_path / "text.safetensors").write_text("no weights")
-    with pytest.raises(UserError, match="does not hold weights that genvar wrote"):
+    with pytest.raises(UserError, match="is a text, not weights"):
         find_encoder(str(tmp_path / "text.safetensors"), home)
     generator = Generator(8, part_dim=16, num_blocks=1, norm="none")
     save_weights(generator, tmp_path / "generator.safetensors", network_header(generator, SIZE))

@@ -101,7 +101,7 @@ def test_pseudo_labels_of_two_people_and_a_stranger(caplog: pytest.LogCaptureFix
     [
         (lambda encoder: load_encoder("resnet10"), "wants the folder of a run, a .safetensors file, or one of eff"),
         (lambda encoder: load_encoder(Path(__file__).parent), "holds no identity.safetensors"),
-        (lambda encoder: load_encoder(__file__), "does not hold weights that genvar wrote"),
+        (lambda encoder: load_encoder(__file__), "is a text, not weights"),
         (lambda encoder: encoder.embed([]), "there is no picture"),
         (lambda encoder: encoder.embed("gone.jpg"), "gone.jpg does not exist"),
         (lambda encoder: encoder.embed([__file__]), r"test_api.py cannot be read as a picture \(cannot identify"),
