@@ -186,7 +186,7 @@ def tune(
 
 def reproduce(
     overrides: Overrides = None,
-    dataset: Dataset = "synthetic",
+    dataset: Dataset = None,
     data_root: DataRoot = None,
     preset: PresetName = None,
     config: ConfigFile = None,
@@ -209,7 +209,7 @@ def reproduce(
     project and where each comes from are in pipeline/expected.yaml; --expected takes a file of your own of that form.
     """
     with guarded(debug=debug):
-        chosen = parse_seeds(seed, seeds) or (0,)
+        chosen = parse_seeds(seed, seeds)
         from rich.console import Console
 
         from pipeline.command import Options
