@@ -24,8 +24,7 @@ from pipeline.commands.options import (
     Seed,
     Seeds,
 )
-from pipeline.tune.objective import OBJECTIVES
-from pipeline.tune.space import READY_SPACES
+from pipeline.tune.space import OBJECTIVES, READY_SPACES
 from reid_core.errors import UserError
 
 
