@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from infra.compute.processes import ProcessPool
-from reid_core.data.datasets.base import SUFFIXES
+from reid_core.data.datasets.tree import SUFFIXES
 from reid_core.data.synthetic.settings import SyntheticSettings
 from reid_core.data.synthetic.write import finish, plan_shards, render_shard
 from reid_core.mesh.cache import CacheInfo, open_mesh_cache

@@ -5,6 +5,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from reid_core.data.datasets.tree import mark_results
 from reid_core.errors import UserError
 
 MIN_FREE_BYTES = 1_000_000_000
@@ -39,6 +40,11 @@ class Home:
     def cache(self) -> Path:
         """Artifacts downloaded from an MLflow server."""
         return self.root / "cache"
+
+    def create(self) -> None:
+        """Create the folder, and note there which of its contents are results: it may lie among somebody's pictures."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        mark_results(self.root, ["artifacts", "work", "cache", "pictures", "searches"])
 
 
 def find_home(explicit: Path | None = None) -> Home:

@@ -21,18 +21,13 @@ from pipeline.plan import STAGES, Plan, check, contents, make_plan, read_by_work
 from pipeline.presets import preset
 from pipeline.results import Outcome, read_outcome, show_outcome, show_seeds, write_seeds_page
 from pipeline.runner import run_plan
-from reid_core.data.datasets.find import SYNTHETIC, canonical_name
 from reid_core.errors import UserError
 from stages.stage import StageConfig
 
 _log = logging.getLogger(__name__)
 
-# Settings that reach several stages or choose the preset, by the keys that name them; each is an option as well.
-_SHORTHANDS: Mapping[str, str] = {
-    **{name: name for name in ("preset", "dataset", "data_root", "seed")},
-    "data.dataset": "dataset",
-    "data.data_root": "data_root",
-}
+# Settings that reach several stages or choose the preset; each is an option of the command line as well.
+_SHORTHANDS = ("preset", "dataset", "data_root", "seed")
 _LONGEST_NAME = 120  # characters
 
 
@@ -44,6 +39,7 @@ class Options:
         overrides: Texts such as ``joint.num_epochs=3``.
         dataset: Name of the data set.
         data_root: Folder that holds it.
+        naming: Settings of ``data.naming``.
         preset: Name of the preset.
         config_file: Configuration file.
         seeds: Of the training stages, one pipeline each; empty keeps the configured ones.
@@ -60,6 +56,7 @@ class Options:
     overrides: tuple[str, ...] = ()
     dataset: str | None = None
     data_root: Path | None = None
+    naming: Mapping[str, Any] = field(default_factory=dict)
     preset: str | None = None
     config_file: Path | None = None
     seeds: tuple[int, ...] = ()
@@ -127,63 +124,27 @@ def resolve(options: Options, seed: int | None) -> tuple[str, dict[str, StageCon
     """Return the preset's name and the configuration of every stage; what comes later wins: preset, file, options."""
     file = read_config_file(options.config_file) if options.config_file is not None else {}
     overrides = [parse_override(text) for text in options.overrides]
-    in_file = _shorthands_of(file)
+    short: dict[str, Any] = {name: file.pop(name) for name in _SHORTHANDS if name in file}
+    short |= {key: value for key, value in overrides if key in _SHORTHANDS}
     given = {"preset": options.preset, "dataset": options.dataset, "data_root": options.data_root, "seed": seed}
-    given = {name: value for name, value in given.items() if value is not None}
-    for key, value in overrides:
-        if (name := _SHORTHANDS.get(key)) and not _agree(name, given.setdefault(name, value), value):
-            raise UserError(f"{name} is given twice, as {given[name]} and by {key}={value}; give one of them")
+    short |= {name: value for name, value in given.items() if value is not None}
     overrides = [(key, value) for key, value in overrides if key not in _SHORTHANDS]
-    short = in_file | given
 
-    dataset = canonical_name(str(short.get("dataset") or SYNTHETIC))
+    dataset = str(short.get("dataset") or _given_dataset(file, overrides) or "synthetic")
     name, chosen = preset(short.get("preset"), dataset)
-    if root := short.get("data_root"):
-        if dataset != SYNTHETIC:
-            overrides.insert(0, ("data.data_root", str(root)))
-        elif "dataset" not in short or "data_root" in given:
-            _refuse_unused_root(str(root))
+    if (root := short.get("data_root")) and dataset != "synthetic":
+        overrides.insert(0, ("data.data_root", Path(str(root)).expanduser().absolute()))
+    overrides += [(f"data.naming.{name}", value) for name, value in options.naming.items()]
     chosen_seed = short.get("seed")
-    if chosen_seed is not None and not (type(chosen_seed) is int and 0 <= chosen_seed < 2**31):
+    if chosen_seed is not None and not (isinstance(chosen_seed, int) and 0 <= chosen_seed < 2**31):
         raise UserError(f"seed should be a whole number from 0 to 2147483647, but {chosen_seed!r} came; correct it")
     return name, configure(STAGES, chosen, file=file, overrides=overrides, seed=chosen_seed)
 
 
-def _shorthands_of(file: dict[str, Any]) -> dict[str, Any]:
-    """Take the shorthands out of a configuration file; those of its section ``data`` as well."""
-    found = {name: file.pop(name) for name in list(file) if name in _SHORTHANDS}
-    if isinstance(section := file.get("data"), dict):
-        for name in ("dataset", "data_root"):
-            if name in section and not _agree(name, found.setdefault(name, section[name]), section[name]):
-                raise UserError(
-                    f"the configuration file names two different values of {name}, {found[name]} and {section[name]} "
-                    "in its section data; keep one of them"
-                )
-        file["data"] = {key: value for key, value in section.items() if key not in ("dataset", "data_root")}
-    return found
-
-
-def _agree(name: str, one: Any, other: Any) -> bool:
-    """Tell whether two values of a shorthand mean the same."""
-    if name == "dataset":
-        return canonical_name(str(one)) == canonical_name(str(other))
-    return str(one) == str(other)
-
-
-def _refuse_unused_root(root: str) -> None:
-    """Refuse images of the user's that nothing would read; a variable that lies about only gets a warning."""
-    if root == os.environ.get("DATA_ROOT"):
-        _warn_once(f"DATA_ROOT={root} is not read, because people are rendered; name its data set with --dataset")
-        return
-    raise UserError(
-        f"data_root names {root}, but rendered people (--dataset {SYNTHETIC}, the default) read no images; add "
-        "--dataset folder for your own images, or the name of the benchmark that lies there"
-    )
-
-
-@cache
-def _warn_once(text: str) -> None:
-    _log.warning("%s", text)
+def _given_dataset(file: Mapping[str, Any], overrides: list[tuple[str, Any]]) -> Any:
+    section = file.get("data")
+    in_file = section.get("dataset") if isinstance(section, dict) else None
+    return dict(overrides).get("data.dataset", in_file)
 
 
 def plan_of(

@@ -5,8 +5,19 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from reid_core.data.datasets.base import Counts, Dataset, DatasetSpec, SplitCount, count, count_splits, verify_counts
+from reid_core.data.datasets.base import (
+    Counts,
+    Dataset,
+    DatasetSpec,
+    Naming,
+    SplitCount,
+    count,
+    count_splits,
+    verify_counts,
+    why_not_ranked,
+)
 from reid_core.data.datasets.find import SYNTHETIC, candidates, canonical_name, find_dataset, spec_of
+from reid_core.data.datasets.tree import printable
 from reid_core.data.images import refuse_many_unreadable
 from reid_core.errors import UserError
 from stages.data import find_problems
@@ -15,7 +26,14 @@ _LISTED = 20  # unreadable files that are named
 
 
 def check_data_set(
-    name: str, data_root: Path, *, train_split: str, decode: bool, num_cpus: int | None, console: Console
+    name: str,
+    data_root: Path,
+    *,
+    train_split: str,
+    decode: bool,
+    num_cpus: int | None,
+    console: Console,
+    naming: Naming = Naming(),  # noqa: B008 - frozen
 ) -> None:
     """Print what lies there of a data set; a UserError when it is not there, not whole or not readable.
 
@@ -26,13 +44,14 @@ def check_data_set(
         decode: Whether every image is decoded to its last byte.
         num_cpus: Processes that decode; None for all.
         console: For the tables, on standard output.
+        naming: How own photographs say person and camera.
     """
     name = canonical_name(name)
     if name == SYNTHETIC:
         raise UserError(f"the data set {name} is rendered when it is needed; there is nothing to check")
     spec = spec_of(name)
     try:
-        dataset = find_dataset(name, data_root, train_split=train_split, verify_size=False)
+        dataset = find_dataset(name, data_root, train_split=train_split, verify_size=False, naming=naming)
     except UserError:
         if spec.read is None and data_root.is_dir():
             console.print(_list_candidates(spec, data_root))
@@ -42,9 +61,25 @@ def check_data_set(
         if line:
             console.print(line, markup=False, highlight=False)
     console.print(_compare_counts(dataset, spec, train_split))
+    for line in _describe_lacks(dataset):
+        console.print(line, markup=False, highlight=False)
     verify_counts(spec, train_split, dataset.records, dataset.root)
     if decode:
         _decode(dataset, num_cpus, console)
+
+
+def _describe_lacks(dataset: Dataset) -> list[str]:
+    """Say which names say nothing, and whether an evaluation is possible."""
+    lines = []
+    nameless = [record.path for record in dataset.records if record.person_id is None and record.camera_id is None]
+    if nameless:
+        lines.append(
+            f"{len(nameless):,} of {len(dataset.records):,} images say neither person nor camera (first: "
+            f"{printable(nameless[0])}); see --name-pattern, --camera-from and --table"
+        )
+    if (reason := why_not_ranked(dataset.records)) is not None:
+        lines.append(f"evaluation will be skipped: {reason}")
+    return lines
 
 
 def _compare_counts(dataset: Dataset, spec: DatasetSpec, train_split: str) -> Table:

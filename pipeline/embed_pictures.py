@@ -6,6 +6,7 @@ from pathlib import Path
 
 from infra.compute.protocol import Compute
 from pipeline.trained_encoder import TrainedEncoder
+from reid_core.data.datasets.tree import look_through
 from reid_core.errors import UserError
 from reid_core.evaluation.embed import Features, find_pictures
 from stages.embedding import embed_readable
@@ -38,6 +39,8 @@ def embed_pictures(
         Features of the readable pictures; at least one is.
     """
     root, names = find_pictures(source)
+    for note in look_through(source).notes() if source.is_dir() else []:
+        _log.warning("%s: %s", source, note)
     found = embed_readable(
         encoder.weights,
         [root / name for name in names],

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from infra.tracking.store import COMPLETION_MARKER
+from reid_core.data.datasets.tree import mark_results
 from reid_core.data.manifest import Manifest, manifest_digest, read_manifest, unlabelled
 from reid_core.errors import UserError
 from reid_core.mesh.body import STATUSES
@@ -48,6 +49,7 @@ def inspect_cache(folder: Path, out: Path, data: Path | None, *, rows: int, cons
         return
     out.parent.mkdir(parents=True, exist_ok=True)
     save_sheet(sheet, out)
+    mark_results(out.parent, [out.name])
     console.print(f"contact sheet: {out.absolute()}", soft_wrap=True, highlight=False)
 
 

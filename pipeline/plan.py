@@ -81,9 +81,6 @@ def make_plan(
             raise UserError(f'{option} wants one of {", ".join(names)}, but got "{name}"')
     if first is not None and last is not None and names.index(first) > names.index(last):
         raise UserError(f"--from {first} comes after --until {last}; swap them")
-    for name in force:
-        if last is not None and names.index(name) > names.index(last):
-            raise UserError(f"--force {name} comes after --until {last}, so it would not run; leave one of them out")
     chosen = stages[: names.index(last) + 1] if last is not None else stages
     again = set(force) | set(names[names.index(first) :] if first is not None else ())
     prints: dict[str, str] = {}

@@ -19,6 +19,7 @@ from rich.table import Table
 from infra.compute.protocol import Compute
 from pipeline.embed_pictures import embed_pictures
 from pipeline.trained_encoder import TrainedEncoder
+from reid_core.data.datasets.tree import mark_results
 from reid_core.data.images import load_images
 from reid_core.errors import UserError
 from reid_core.evaluation.embed import Features, find_pictures, read_features
@@ -83,20 +84,11 @@ def run_search(
         for features in known.values():  # before any picture is embedded in vain
             _refuse_other_encoder(encoder.digest, encoder.title, features)
             encoder = replace(encoder, title=features.info["title"])
-            if search.flip and not features.info.get("flip"):
-                raise UserError(
-                    "--flip adds mirrored pictures, but the features given were made without them; leave it out, or "
-                    "embed both with --flip"
-                )
         compute.prepare([*pictures, encoder.weights])
         for source in pictures:
             known[source] = embed_pictures(
                 source, encoder, compute, flip=search.flip, mixed_precision=search.mixed_precision
             )
-    elif run is not None:  # nothing is left to embed: only a mistake can be told
-        encoder = find(run)
-        for features in known.values():
-            _refuse_other_encoder(encoder.digest, encoder.title, features)
     query, gallery = known[search.query], known[search.gallery]
     hits = find_hits(query, gallery, search.length)
     threshold = choose_threshold(query, gallery, search.threshold).threshold
@@ -104,6 +96,7 @@ def run_search(
     write_hits(query, gallery, hits, threshold, out_dir / "hits.parquet")
     show_hits(query, gallery, hits, threshold, console)
     console.print(f"Encoder    {query.info['title']}", markup=False, soft_wrap=True)
+    mark_results(out_dir, ["hits.parquet", "hits.png"])
     console.print(f"Hits       {out_dir / 'hits.parquet'}", markup=False, soft_wrap=True)
     if search.num_shown and draw_hits(query, gallery, hits, threshold, out_dir / "hits.png", search.num_shown):
         console.print(f"Picture    {out_dir / 'hits.png'}", markup=False, soft_wrap=True)
@@ -130,21 +123,9 @@ def find_hits(query: Features, gallery: Features, length: int) -> Hits:
         length: K; shortened to G.
     """
     _refuse_other_features(query, gallery)
-    places: dict[object, list[int]] = {}
-    for index, path in enumerate(gallery.paths()):
-        places.setdefault(_file_of(path), []).append(index)
-    own = [(row, place) for row, path in enumerate(query.paths()) for place in places.get(_file_of(path), ())]
-    pairs = np.array(own, dtype=np.int64).reshape(-1, 2)
-    return most_similar(torch.from_numpy(query.vectors), torch.from_numpy(gallery.vectors), length=length, own=pairs)
-
-
-def _file_of(path: Path) -> object:
-    """Return what two paths of one file have in common, through links and other mounts; the path where it is gone."""
-    try:
-        status = path.stat()
-    except OSError:
-        return path
-    return status.st_dev, status.st_ino
+    places = {path: index for index, path in enumerate(gallery.paths())}
+    own = np.array([places.get(path, -1) for path in query.paths()])
+    return most_similar(torch.from_numpy(query.vectors), torch.from_numpy(gallery.vectors), length=length, own=own)
 
 
 def choose_threshold(query: Features, gallery: Features, threshold: float | None) -> Suggestion:

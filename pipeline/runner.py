@@ -82,7 +82,7 @@ def run_plan(
         One result a stage, in order.
     """
     check_home(home)
-    home.root.mkdir(parents=True, exist_ok=True)
+    home.create()
     if parent is None:
         store.close_orphans()
         params = flat({stage.name: plan.configs[stage.name] for stage in plan.stages})

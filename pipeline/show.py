@@ -18,6 +18,7 @@ from infra.home import Home
 from infra.tracking.protocol import SilentTracker
 from infra.tracking.store import RunStore, tracking_uri
 from pipeline.compare import find_pipelines, stage_folders
+from reid_core.data.datasets.tree import mark_results
 from reid_core.data.images import as_float, load_images
 from reid_core.data.manifest import Manifest, read_manifest, unlabelled
 from reid_core.errors import UserError
@@ -204,6 +205,7 @@ def show(
     target = (out or home.root / "pictures" / _folder_name(f"{pipeline.title}-{pipeline.run_id[:8]}")).absolute()
     if target.exists() and not target.is_dir():
         raise UserError(f"{target} is a file, wanted a folder for the pictures; choose another --out")
+    before = _times(target)
     compute = LocalCompute(num_cpus=num_cpus)
     try:
         left_out = draw_pictures(folders, target, amounts, compute)
@@ -211,12 +213,19 @@ def show(
         compute.close()
     store = RunStore(home, tracking_uri(home), pipeline.experiment)
     tracker = store.tracker(pipeline.run_id, home.work / "journal")
-    pictures = sorted(target.glob("*.png"))
+    # The folder may hold pictures of the user.
+    pictures = [picture for picture, time in sorted(_times(target).items()) if before.get(picture) != time]
+    mark_results(target, [picture.name for picture in pictures])
     for picture in pictures:
         tracker.log_file(picture, "pictures")
     for sentence in left_out:
         console.print(f"left out   {sentence}", markup=False, highlight=False)
     console.print(f"{len(pictures)} pictures of {pipeline.title} in {target}", markup=False, highlight=False)
+
+
+def _times(folder: Path) -> dict[Path, int]:
+    """Return when each picture of a folder was written."""
+    return {picture: picture.stat().st_mtime_ns for picture in folder.glob("*.png")}
 
 
 def _folder_name(text: str) -> str:

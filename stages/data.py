@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,7 +13,7 @@ from pydantic import Field, field_validator
 
 from infra.compute.protocol import Compute
 from infra.tracking.protocol import Tracker
-from reid_core.data.datasets.base import MARKET_FOLDERS, Dataset, Record, count
+from reid_core.data.datasets.base import MARKET_FOLDERS, Dataset, Naming, Record, count, why_not_ranked
 from reid_core.data.datasets.find import SYNTHETIC, canonical_name, describe_names, find_dataset
 from reid_core.data.datasets.layouts import read_images
 from reid_core.data.images import Verdict, load_images, refuse_many_unreadable, verify_image
@@ -45,6 +45,10 @@ class DataConfig(StageConfig):
     train_split: Literal["trainval", "train"] = Field(
         "trainval", description="For msmt17: train without the validation list, as torchreid does (trainval: papers)."
     )
+    # What it says of the images counts, not how it says it.
+    naming: Annotated[Naming, ResultNeutral()] = Field(
+        Naming(), description="How own photographs (folder) say person and camera."
+    )
     synthetic: SyntheticSettings = Field(SyntheticSettings(), description="Rendered people.")
 
     @field_validator("dataset")
@@ -58,11 +62,21 @@ class DataConfig(StageConfig):
         # The same folder is the same configuration wherever the command was typed.
         return path and path.expanduser().absolute()
 
+    @field_validator("naming")
+    @classmethod
+    def _absolute_table(cls, naming: Naming) -> Naming:
+        return replace(naming, table=naming.table and naming.table.expanduser().absolute())
+
 
 def check(config: DataConfig) -> None:
-    """Raise a UserError when the data cannot be used, before any work; nothing is decoded or written."""
-    if config.dataset != SYNTHETIC:
-        _find(config)
+    """Raise a UserError when the data cannot be used, and say what it lacks, before any work; nothing is decoded."""
+    if config.dataset == SYNTHETIC:
+        return
+    dataset = _find(config)
+    for note in dataset.notes:
+        _LOG.warning("%s", note)
+    if (reason := why_not_ranked(dataset.records)) is not None:
+        _LOG.warning("evaluation will be skipped: %s", reason)
 
 
 def content_digest(config: DataConfig) -> str:
@@ -75,7 +89,7 @@ def content_digest(config: DataConfig) -> str:
     dataset = _find(config)
     contents = content_digests([dataset.root / record.path for record in dataset.records], progress=_tell_reading)
     lines = [dataset.name, dataset.version, dataset.layout]
-    lines += [f"{record}|{content}" for record, content in zip(dataset.records, contents, strict=True)]
+    lines += [f"{_named(record)}|{content}" for record, content in zip(dataset.records, contents, strict=True)]
     return _digest(lines)
 
 
@@ -90,9 +104,6 @@ def run(config: DataConfig, inputs: Mapping[str, Path], out_dir: Path, compute: 
     """Write ``manifest.parquet`` (for rendered people also ``images/`` and ``truth.parquet``) and a sample sheet."""
     is_synthetic = config.dataset == SYNTHETIC
     dataset = _render(config, out_dir, compute) if is_synthetic else _find(config)
-    for note in dataset.notes:
-        _LOG.warning("%s", note)
-
     paths = [record.path for record in dataset.records]
     verdicts = _verify(dataset, compute)
     problems = [f"{path}: {v.problem}" for path, v in zip(paths, verdicts, strict=True) if v.problem]
@@ -179,7 +190,8 @@ def _tell_reading(done: int, total: int) -> None:
 def _find(config: DataConfig) -> Dataset:
     if config.data_root is None and config.dataset == "folder":
         raise UserError("DATASET=folder needs DATA_ROOT, the folder that holds your images; give data.data_root")
-    return find_dataset(config.dataset, config.data_root or Path("data"), train_split=config.train_split)
+    root = config.data_root or Path("data")
+    return find_dataset(config.dataset, root, train_split=config.train_split, naming=config.naming)
 
 
 def _render(config: DataConfig, out_dir: Path, compute: Compute) -> Dataset:
@@ -207,6 +219,7 @@ def _table(kept: Sequence[tuple[Record, Verdict]], prefix: str) -> pa.Table:
                 "height": verdict.height,
                 "person_id": record.person_id,
                 "camera_id": record.camera_id,
+                "tracklet_id": record.tracklet_id,
             }
         )
         numbers[record.split] += 1
@@ -238,6 +251,14 @@ def _draw_sample(manifest: Manifest, folder: Path) -> None:
 def _spread(values: Sequence[int], num: int) -> list[int]:
     """Return at most ``num`` of the values, evenly spaced."""
     return [values[i * len(values) // num] for i in range(num)] if len(values) > num else list(values)
+
+
+def _named(record: Record) -> str:
+    """Return what is known of an image as a text; tracklets show only where there are some."""
+    known = record._asdict()
+    if record.tracklet_id is None:
+        del known["tracklet_id"]
+    return f"Record({', '.join(f'{name}={value!r}' for name, value in known.items())})"
 
 
 def _digest(lines: Sequence[str]) -> str:

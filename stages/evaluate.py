@@ -26,7 +26,7 @@ from stages import cluster, identity, joint
 from stages.embedding import embed_images
 from stages.stage import Stage, StageConfig
 from stages.training.clustering import read_pseudo_labels
-from stages.truth import can_rank, image_paths, labelled_side, train_people
+from stages.truth import image_paths, labelled_side, train_people, why_not_ranked
 
 # Stages whose encoders and pseudo labels are measured.
 MEASURED = (identity.STAGE, cluster.STAGE, joint.STAGE)
@@ -98,12 +98,8 @@ def run(config: EvaluateConfig, inputs: Mapping[str, Path], out_dir: Path, compu
 
 def why_skipped(manifest: Manifest) -> str | None:
     """Return one sentence on why retrieval cannot be measured, or None when it can."""
-    if can_rank(manifest):
-        return None
-    missing = [split for split in ("query", "gallery") if not len(manifest.split(split))]
-    if missing:
-        return f"Evaluation was skipped: the data set has no {' and no '.join(missing)} images with known people."
-    return "Evaluation was skipped: the names of the query and gallery images do not say person and camera."
+    reason = why_not_ranked(manifest)
+    return reason and f"Evaluation was skipped: {reason}"
 
 
 def _embed_sides(

@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from reid_core.data.datasets import base
+from reid_core.data.datasets.base import Record
 from reid_core.data.manifest import Manifest
 from reid_core.evaluation.ranking import Side
 
@@ -15,13 +17,10 @@ def image_paths(rows: Manifest) -> list[Path]:
     return [rows.root / path for path in rows.table["path"].to_pylist()]
 
 
-def can_rank(manifest: Manifest) -> bool:
-    """Tell whether query and gallery exist with identities and cameras."""
-    sides = [manifest.split("query"), manifest.split("gallery")]
-    return all(
-        len(side) and not side.table["person_id"].null_count and not side.table["camera_id"].null_count
-        for side in sides
-    )
+def why_not_ranked(manifest: Manifest) -> str | None:
+    """Return one sentence on why retrieval cannot be measured, or None when it can."""
+    columns = [manifest.table[name].to_pylist() for name in ("split", "path", "person_id", "camera_id")]
+    return base.why_not_ranked([Record(*row) for row in zip(*columns, strict=True)])
 
 
 def train_people(manifest: Manifest) -> np.ndarray | None:

@@ -10,6 +10,7 @@ import typer
 
 from pipeline.commands.guarded import guarded
 from pipeline.commands.options import (
+    CameraFrom,
     ConfigFile,
     DataRoot,
     Dataset,
@@ -18,13 +19,17 @@ from pipeline.commands.options import (
     DryRun,
     Executor,
     Home,
+    NamePattern,
     NumCpus,
     Overrides,
     PresetName,
     Seed,
     Seeds,
+    Table,
+    naming_of,
 )
-from pipeline.tune.space import OBJECTIVES, READY_SPACES
+from pipeline.tune.objective import OBJECTIVES
+from pipeline.tune.space import READY_SPACES
 from reid_core.errors import UserError
 
 
@@ -32,6 +37,9 @@ def pipeline(
     overrides: Overrides = None,
     dataset: Dataset = None,
     data_root: DataRoot = None,
+    camera_from: CameraFrom = None,
+    name_pattern: NamePattern = None,
+    table: Table = None,
     preset: PresetName = None,
     config: ConfigFile = None,
     seed: Seed = None,
@@ -80,6 +88,7 @@ def pipeline(
             overrides=tuple(overrides or ()),
             dataset=dataset,
             data_root=data_root,
+            naming=naming_of(camera_from, name_pattern, table),
             preset=preset,
             config_file=config,
             seeds=chosen_seeds,
@@ -185,7 +194,7 @@ def tune(
 
 def reproduce(
     overrides: Overrides = None,
-    dataset: Dataset = None,
+    dataset: Dataset = "synthetic",
     data_root: DataRoot = None,
     preset: PresetName = None,
     config: ConfigFile = None,
@@ -208,7 +217,7 @@ def reproduce(
     project and where each comes from are in pipeline/expected.yaml; --expected takes a file of your own of that form.
     """
     with guarded(debug=debug):
-        chosen = parse_seeds(seed, seeds)
+        chosen = parse_seeds(seed, seeds) or (0,)
         from rich.console import Console
 
         from pipeline.command import Options

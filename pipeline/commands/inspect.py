@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from pipeline.commands.guarded import guarded
-from pipeline.commands.options import Debug, Home, NumCpus
+from pipeline.commands.options import CameraFrom, Debug, Home, NamePattern, NumCpus, Table, naming_of
 from reid_core.data.datasets.find import describe_names
 
 data = typer.Typer(help="Look at data sets before anything is trained.", no_args_is_help=True, rich_markup_mode=None)
@@ -78,6 +78,9 @@ def check(
     train_split: Annotated[
         Literal["trainval", "train"], typer.Option(help="train: without the validation images, where there are some.")
     ] = "trainval",
+    camera_from: CameraFrom = None,
+    name_pattern: NamePattern = None,
+    table: Table = None,
     decode: Annotated[bool, typer.Option("--decode", help="Also decode every image.")] = False,
     num_cpus: NumCpus = None,
     debug: Debug = False,
@@ -87,6 +90,7 @@ def check(
         from rich.console import Console
 
         from pipeline.data_check import check_data_set
+        from reid_core.data.datasets.base import Naming
 
         check_data_set(
             dataset,
@@ -95,6 +99,7 @@ def check(
             decode=decode,
             num_cpus=num_cpus,
             console=Console(soft_wrap=False),
+            naming=Naming(**naming_of(camera_from, name_pattern, table)),
         )
 
 

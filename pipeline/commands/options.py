@@ -1,7 +1,7 @@
 """Options that several commands share, so that they are called and explained alike."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -18,6 +18,21 @@ Dataset = Annotated[
 DataRoot = Annotated[
     Path | None,
     typer.Option(help="Folder that holds the data set.", envvar="DATA_ROOT", show_default=False),
+]
+CameraFrom = Annotated[
+    Literal["name", "folder"] | None,
+    typer.Option(help="Of own photographs: folder makes each folder a camera.", show_default="name"),
+]
+NamePattern = Annotated[
+    str | None,
+    typer.Option(
+        help=r"Of own photographs: a regular expression such as '(?P<person>\d+)_cam(?P<camera>\d+)'.",
+        show_default="names like Market-1501's",
+    ),
+]
+Table = Annotated[
+    Path | None,
+    typer.Option(help="Of own photographs: CSV or Parquet of path, camera, person, tracklet.", show_default=False),
 ]
 PresetName = Annotated[
     str | None,
@@ -50,3 +65,9 @@ Home = Annotated[
     typer.Option("--home", help="Folder that keeps the runs.", show_default=False),
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error, and more of what happens.")]
+
+
+def naming_of(camera_from: str | None, name_pattern: str | None, table: Path | None) -> dict[str, Any]:
+    """Return the options on own photographs that were given, as settings of ``data.naming``."""
+    given = {"camera_from": camera_from, "pattern": name_pattern, "table": table and table.expanduser().absolute()}
+    return {name: value for name, value in given.items() if value is not None}

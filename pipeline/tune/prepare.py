@@ -13,8 +13,9 @@ from rich.console import Console
 from infra.tracking.store import RunStore
 from pipeline.command import Options, plan_of, resolve
 from pipeline.plan import STAGES, Plan, check
+from pipeline.tune.objective import Objective, find_objective, listened_stage
 from pipeline.tune.ray_tune import Schedule
-from pipeline.tune.space import Dimension, Objective, check_space, find_objective, listened_stage, read_space
+from pipeline.tune.space import Dimension, check_space, read_space
 from reid_core.errors import UserError
 from stages.stage import StageConfig
 

@@ -13,7 +13,8 @@ from urllib.parse import quote
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.tune.space import Dimension, Objective
+from pipeline.tune.objective import Objective
+from pipeline.tune.space import Dimension
 from pipeline.tune.trial import DONE, TrialRecord, read_record
 
 _MAP = "monitor/mAP"

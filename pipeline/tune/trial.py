@@ -13,7 +13,7 @@ from infra.tracking.mlflow import MlflowTracker
 from infra.tracking.store import RunStore
 from pipeline.command import Options, plan_of, resolve
 from pipeline.runner import StageResult, run_plan
-from pipeline.tune.space import Objective
+from pipeline.tune.objective import Objective
 from pipeline.work_dir import write_whole
 from reid_core.errors import UserError
 from stages.stage import HISTORY, MONITOR

@@ -22,6 +22,8 @@ from reid_core.errors import UserError
 MIN_SIDE = 8  # pixels; smaller pictures show nobody
 MAX_UNREADABLE = 0.05  # of all images; more means that something is wrong with the copy
 _BLOCK = 256  # pictures in memory before they are written
+_BITS = (8, 10, 12, 14, 16)  # of a grey pixel, as cameras deliver them in 16
+_DARK = 64  # upper byte of 16 bits that a picture of 14 bits or fewer never reaches
 
 # Named, so that a file with a picture's name can never start one of Pillow's external interpreters (EPS, PDF).
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
@@ -51,26 +53,56 @@ def decode(path: Path) -> Image.Image:
         Decoded picture.
 
     Raises:
-        DAMAGE: The file is no whole picture.
+        DAMAGE: The file is no whole picture, or its brightness cannot be told.
     """
     with Image.open(path, formats=FORMATS) as image:
-        return as_rgb(ImageOps.exif_transpose(image))
+        sixteen_bits = _has_sixteen_bits(image)  # before exif_transpose decodes it
+        return as_rgb(ImageOps.exif_transpose(image), sixteen_bits=sixteen_bits)
 
 
-def as_rgb(image: Image.Image) -> Image.Image:
+def as_rgb(image: Image.Image, *, sixteen_bits: bool = False) -> Image.Image:
     """Convert a picture of any mode to RGB, where Pillow's conversion would lose what it shows.
 
-    Pillow cuts 16 bits off at 255, which leaves a white picture, and drops transparency, which uncovers whatever
-    colours lie below it. Here 16 bits are scaled, and what is transparent becomes white.
+    Pillow cuts 16 bits and floats off at 255, which leaves a white or a black picture, and drops transparency, which
+    uncovers whatever colours lie below it. Here numbers are scaled, and what is transparent becomes white.
+
+    Args:
+        image: Picture.
+        sixteen_bits: Whether colours of 16 bits were in the file, of which Pillow keeps the upper eight.
+
+    Returns:
+        RGB picture.
+
+    Raises:
+        ValueError: The range of its numbers cannot be told.
     """
-    if image.mode.startswith("I"):
+    if image.mode.startswith("I") or image.mode == "F":
         values = np.asarray(image).astype(np.float64)
-        scale = 257.0 if image.mode != "I" or values.max(initial=0) > 255 else 1.0
-        return Image.fromarray((values / scale).clip(0, 255).round().astype(np.uint8)).convert("RGB")
+        return Image.fromarray((values * (255 / _white(values, image.mode))).round().astype(np.uint8)).convert("RGB")
+    if sixteen_bits and (brightest := int(np.asarray(image.convert("RGB")).max(initial=0))) < _DARK:
+        raise ValueError(
+            f"its colours of 16 bits stay below {256 * (brightest + 1)}, as if fewer bits were used; convert it to 8"
+        )
     if image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
     return image.convert("RGB")
+
+
+def _white(values: np.ndarray, mode: str) -> float:
+    """Return the number that stands for white: cameras fill 8 to 16 bits, floats reach 1 or the same numbers."""
+    low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
+    if not (np.isfinite([low, high]).all() and low >= 0 and high < 1 << 16):
+        raise ValueError(f"its numbers run from {low:g} to {high:g}, wanted 0 to 1, or 8 to 16 bits; convert it to 8")
+    if mode == "F" and high <= 1:
+        return 1.0
+    return float(next((1 << bits) - 1 for bits in _BITS if high <= (1 << bits) - 1 or bits == 16))
+
+
+def _has_sixteen_bits(image: Image.Image) -> bool:
+    """Tell of a picture that is not yet decoded whether its file holds 16 bits a colour."""
+    arguments = [str(tile[3]) for tile in getattr(image, "tile", [])]
+    return image.mode in ("RGB", "RGBA", "LA") and any(";16" in text for text in arguments)
 
 
 class Verdict(NamedTuple):

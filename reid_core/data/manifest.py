@@ -34,6 +34,7 @@ SCHEMA = pa.schema(
         pa.field("height", pa.int32(), nullable=False),
         pa.field("person_id", pa.int32()),  # null when unknown
         pa.field("camera_id", pa.int32()),  # null when unknown; counted from 0
+        pa.field("tracklet_id", pa.int32()),  # one person, whoever that is; null when nothing is known
     ]
 )
 
@@ -70,11 +71,14 @@ class UnlabelledImages:
         image_ids: Opaque names, N of them.
         paths: Absolute files to decode, N of them.
         cameras: Camera of each image, from 0, or None when the data set does not know them.
+        tracklets: Images of one number from 0 are known to show one person, whoever that is; -1 where nothing is known,
+            and None when nothing is known of any image.
     """
 
     image_ids: tuple[str, ...]
     paths: tuple[Path, ...]
     cameras: tuple[int, ...] | None
+    tracklets: tuple[int, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -83,11 +87,12 @@ class UnlabelledImages:
 def unlabelled(manifest: Manifest, split: str = "train") -> UnlabelledImages:
     """Return the training view of a manifest: everything but ``person_id``."""
     table = manifest.split(split).table
-    cameras = table["camera_id"]
+    cameras, tracklets = table["camera_id"], table["tracklet_id"]
     return UnlabelledImages(
         image_ids=tuple(table["image_id"].to_pylist()),
         paths=tuple(manifest.root / path for path in table["path"].to_pylist()),
         cameras=None if cameras.null_count else tuple(cameras.to_pylist()),
+        tracklets=None if tracklets.null_count == len(table) else tuple(tracklets.fill_null(-1).to_pylist()),
     )
 
 
@@ -104,6 +109,8 @@ def read_manifest(path: Path) -> Manifest:
         metadata = table.schema.metadata or {}
         root = metadata[b"root"].decode()
         info = json.loads(metadata[b"info"])
+        if "tracklet_id" not in table.column_names:  # of an earlier version
+            table = table.append_column(SCHEMA.field("tracklet_id"), pa.nulls(len(table), pa.int32()))
         table = table.cast(SCHEMA)
     except (OSError, KeyError, ValueError) as error:
         raise UserError(f"{path} is not a manifest of genvar ({error}); run the data stage again") from error

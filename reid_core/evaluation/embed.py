@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reid_core.data.datasets.base import SUFFIXES
+from reid_core.data.datasets.tree import SUFFIXES, look_through
 from reid_core.data.images import as_float, load_images
 from reid_core.data.transfer import prefetch
 from reid_core.errors import UserError
@@ -115,14 +115,13 @@ def find_pictures(source: Path) -> tuple[Path, list[str]]:
         source: A picture, or a folder that holds pictures at any depth.
 
     Returns:
-        A folder, and the names of the pictures relative to it, sorted; hidden files and folders are left out.
+        A folder, and the names of the pictures relative to it, sorted; hidden files and what genvar wrote are left out.
     """
     if source.is_file():
         return source.parent, [source.name]
     if not source.is_dir():
         raise UserError(f"{source} does not exist; name a picture or a folder of pictures")
-    relative = (path.relative_to(source) for path in sorted(source.rglob("*")) if path.suffix.lower() in SUFFIXES)
-    names = [str(path) for path in relative if not any(part.startswith(".") for part in path.parts)]
+    names = sorted(look_through(source).pictures, key=lambda name: name.split("/"))
     if not names:
         raise UserError(f"{source} holds no pictures ({', '.join(sorted(SUFFIXES))}); name the folder that does")
     return source, names

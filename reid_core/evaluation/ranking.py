@@ -140,13 +140,13 @@ def most_similar(query: Tensor, gallery: Tensor, *, length: int, own: np.ndarray
         query: L2-normalised features, (Q, D).
         gallery: L2-normalised features, (G, D).
         length: K; shortened to G.
-        own: Pairs of a query and a gallery image that is the query itself, which are left out, (P, 2); sorted by query.
+        own: Position in the gallery of each query itself, which is left out, (Q,); -1 where it is not there.
     """
     hits, start = [], 0
     for block in cosine_blocks(query, gallery):
         if own is not None:
-            first, last = np.searchsorted(own[:, 0], [start, start + len(block)])
-            block[own[first:last, 0] - start, own[first:last, 1]] = -np.inf
+            rows = np.flatnonzero(own[start : start + len(block)] >= 0)
+            block[rows, own[start + rows]] = -np.inf
         values, indices = torch.from_numpy(block).topk(min(length, len(gallery)), dim=1)
         hits.append((indices.masked_fill(values.isinf(), -1).numpy(), values.numpy()))
         start += len(block)

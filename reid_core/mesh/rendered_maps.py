@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from reid_core.data.datasets.base import SUFFIXES
+from reid_core.data.datasets.tree import look_through
 from reid_core.data.images import DAMAGE, decode
 from reid_core.errors import UserError
 from reid_core.mesh.body import no_bodies
@@ -54,8 +54,8 @@ def find_maps(folder: Path, images: Sequence[Path]) -> dict[Path, tuple[Path, ..
 
 def _match(folder: Path, images: Sequence[Path]) -> list[Path | None]:
     """Find the map of every image in the folder of one angle."""
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-    names = [path.relative_to(folder).as_posix() for path in files]
+    names = sorted(look_through(folder).pictures, key=lambda name: name.split("/"))
+    files = [folder / name for name in names]
     found = match_names(names, images, where=str(folder)) if images else []
     return [None if index is None else files[index] for index in found]
 

@@ -1,6 +1,7 @@
 """A labelled look at a training that must not see labels: it logs, and gives nothing back."""
 
 import json
+import logging
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -8,11 +9,13 @@ from torch import Tensor, nn
 from infra.tracking.protocol import Tracker
 from reid_core.data.images import load_images
 from reid_core.data.manifest import read_manifest
+from reid_core.errors import UserError
 from reid_core.evaluation.agreement import agreement
 from reid_core.evaluation.embed import embed, embed_files
 from reid_core.evaluation.ranking import Side, evaluate_ranking
-from stages.truth import can_rank, image_paths, labelled_side, train_people
+from stages.truth import image_paths, labelled_side, train_people, why_not_ranked
 
+_LOG = logging.getLogger(__name__)
 _BATCH = 128
 _CACHE_BYTES = 1 << 30  # test images are kept decoded up to this size
 
@@ -32,14 +35,14 @@ class LabelledMonitor:
         manifest = read_manifest(data_dir / "manifest.parquet")
         self.__size = (int(manifest.info["image_size"][0]), int(manifest.info["image_size"][1]))
         self.__query, self.__gallery = manifest.split("query"), manifest.split("gallery")
-        self.__ranks = can_rank(manifest)
+        self.__ranks = why_not_ranked(manifest) is None
         self.__truth = train_people(manifest)
         self.__images: dict[str, Tensor] = {}
         self.__history = history
         self.__num_threads = num_threads
 
     def log(self, tracker: Tracker, epoch: int, encoder: nn.Module, labels: Tensor | None) -> None:
-        """Measure one epoch; silent when the data set has no identities.
+        """Measure one epoch; silent when the data set has no identities, and never the end of a training.
 
         Args:
             tracker: Receives the numbers under ``monitor/`` at step ``epoch``.
@@ -49,8 +52,11 @@ class LabelledMonitor:
         """
         values: dict[str, float] = {}
         if self.__ranks:
-            ranking = evaluate_ranking(self.__side(encoder, "query"), self.__side(encoder, "gallery"))
-            values |= {"mAP": 100 * ranking.mean_ap, "rank1": 100 * ranking.cmc[1]}
+            try:
+                ranking = evaluate_ranking(self.__side(encoder, "query"), self.__side(encoder, "gallery"))
+                values |= {"mAP": 100 * ranking.mean_ap, "rank1": 100 * ranking.cmc[1]}
+            except UserError as error:  # a test image that is gone, features that are no numbers
+                _LOG.warning("the test images were not looked at in epoch %d: %s", epoch, error)
         if self.__truth is not None and labels is not None:
             found = agreement(labels.cpu().numpy(), self.__truth)
             values |= {"ari": found.ari, "nmi": found.nmi, "purity": found.purity}
@@ -67,7 +73,7 @@ class LabelledMonitor:
         partial.write_text("".join(json.dumps(row) + "\n" for row in rows))
         partial.replace(self.__history)
         # Choosing an epoch on the test set flatters: it is logged under a name that says so, and never used.
-        return {"best_on_test/mAP": max(row["mAP"] for row in rows)} if "mAP" in values else {}
+        return {"best_on_test/mAP": max(row["mAP"] for row in rows if "mAP" in row)} if "mAP" in values else {}
 
     def __side(self, encoder: nn.Module, split: str) -> Side:
         rows = self.__query if split == "query" else self.__gallery

@@ -63,6 +63,23 @@ def test_unreadable_images_are_named(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "39 of 40 images decode" in printed
 
 
+def test_names_that_say_nothing_are_shown_with_their_number(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = write_crops(tmp_path / "crops", 12)
+    assert "12 of 12 images say neither person nor camera (first: crop 0.jpg); see" in _check("folder", root, capsys)
+    for index, path in enumerate(sorted(root.iterdir())[1:]):
+        path.rename(root / f"{index:04d}_c1s1_000001_00.jpg")
+    printed = _check("folder", root, capsys)
+    assert "1 of 12 names do not say person and camera like 0002_c1s1_000451_03.jpg (first: crop 0.jpg)" in printed
+
+
+def test_one_camera_is_told_to_have_no_evaluation(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = write_people(tmp_path / "people")
+    assert "evaluation will be skipped" not in _check("folder", root, capsys)
+    for path in root.rglob("*_c2*"):
+        path.unlink()
+    assert "evaluation will be skipped: none of the 4 queries" in _check("folder", root, capsys)
+
+
 def test_rendered_people_need_no_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(UserError, match="is rendered when it is needed"):
         _check("synthetic", tmp_path, capsys)

@@ -49,5 +49,3 @@ def test_an_unknown_stage_is_refused(option: str, value: str | tuple[str, ...]) 
 def test_an_empty_stretch_is_refused() -> None:
     with pytest.raises(UserError, match="--from loop comes after --until total"):
         _plan(first="loop", last="total")
-    with pytest.raises(UserError, match="--force loop comes after --until total"):
-        _plan(force=("numbers", "loop"), last="total")

@@ -8,7 +8,9 @@ import pytest
 from pydantic import ValidationError
 
 from infra.compute.local import LocalCompute
+from infra.home import Home
 from infra.tracking.protocol import SilentTracker
+from reid_core.data.datasets.tree import mark_results
 from reid_core.data.manifest import Manifest, read_manifest, unlabelled
 from reid_core.data.synthetic.settings import SyntheticSettings
 from reid_core.errors import UserError
@@ -59,6 +61,7 @@ def test_market_layout_becomes_a_manifest_and_stays_untouched(tmp_path: Path, co
         "height": 64,
         "person_id": 1,
         "camera_id": 0,
+        "tracklet_id": None,
     }
     assert _listing(root) == before
     assert (tmp_path / "out" / "pictures" / "people.png").is_file()
@@ -178,3 +181,27 @@ def test_configuration_is_bounded_and_names_the_nearest_data_set() -> None:
         DataConfig.model_validate({"image_hight": 64})
     assert DataConfig(dataset="Market-1501").dataset == "market1501"
     assert DataConfig(data_root=Path("here")).data_root == Path.cwd() / "here"
+
+
+def test_what_the_data_lacks_is_said_before_any_work(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    root = write_people(tmp_path / "people")
+    check(_folder(root))
+    assert caplog.text == ""
+    for path in root.rglob("*_c2*"):
+        path.unlink()
+    (root / "film.mp4").touch()
+    check(_folder(root))
+    assert "evaluation will be skipped: none of the 4 queries has a gallery image of the same person" in caplog.text
+    assert "does not read them as pictures: 1 .mp4" in caplog.text
+
+
+def test_own_results_below_the_pictures_change_nothing(tmp_path: Path) -> None:
+    root = write_crops(tmp_path / "crops")
+    before = content_digest(_folder(root))
+    home = Home(root / "runs")
+    home.create()
+    for path in (home.artifacts / "x" / "people.png", home.cache / "y.png", root / "search" / "hits.png"):
+        path.parent.mkdir(parents=True)
+        path.touch()
+    mark_results(root / "search", ["hits.png"])
+    assert content_digest(_folder(root)) == before

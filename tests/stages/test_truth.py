@@ -4,7 +4,7 @@ import pyarrow as pa
 import torch
 
 from reid_core.data.manifest import SCHEMA, Manifest
-from stages.truth import can_rank, image_paths, labelled_side, train_people
+from stages.truth import image_paths, labelled_side, train_people, why_not_ranked
 
 
 def _manifest(*rows: tuple[str, int | None, int | None]) -> Manifest:
@@ -27,10 +27,19 @@ def _manifest(*rows: tuple[str, int | None, int | None]) -> Manifest:
 
 
 def test_ranking_needs_both_sides_with_people_and_cameras() -> None:
-    assert can_rank(_manifest(("query", 1, 0), ("gallery", 1, 1)))
-    assert not can_rank(_manifest(("query", 1, 0)))
-    assert not can_rank(_manifest(("query", 1, 0), ("gallery", None, 1)))
-    assert not can_rank(_manifest(("query", 1, None), ("gallery", 1, 1)))
+    assert why_not_ranked(_manifest(("query", 1, 0), ("gallery", 1, 1))) is None
+    for reason, *rows in (
+        ("has no gallery images", ("query", 1, 0)),
+        ("do not say person and camera", ("query", 1, 0), ("gallery", None, 1)),
+        ("do not say person and camera", ("query", 1, None), ("gallery", 1, 1)),
+        (
+            "none of the 1 queries has a gallery image of the same person from another camera",
+            ("query", 1, 0),
+            ("gallery", 1, 0),
+        ),
+        ("none of the 2 queries", ("query", 1, 0), ("query", -1, 0), ("gallery", 2, 1), ("gallery", -1, 1)),
+    ):
+        assert reason in (why_not_ranked(_manifest(*rows)) or ""), rows
 
 
 def test_people_of_the_training_images_or_none() -> None:

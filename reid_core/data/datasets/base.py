@@ -7,13 +7,13 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 from reid_core.errors import UserError
 
 SPLITS = ("train", "query", "gallery")
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
-MARKET_NAME = re.compile(r"(?P<person>-?\d{1,9})_c(?P<camera>\d{1,4})(?!\d)")
+# Market-1501 (0002_c1s1_000451_03) and, by the letters after the camera, MARS and DukeMTMC-VideoReID (0001C1T0001F001).
+MARKET_NAME = re.compile(r"0*(?P<person>-?\d{1,9})(?:_c|c(?=\d+[tf]\d+[fx]\d))(?P<camera>\d{1,4})(?!\d)", re.IGNORECASE)
 
 
 class Record(NamedTuple):
@@ -24,12 +24,14 @@ class Record(NamedTuple):
         path: File relative to the data set's root, with forward slashes.
         person_id: Identity as the data set numbers it, or None when unknown.
         camera_id: Camera from 0, or None when unknown.
+        tracklet_id: Images of one number are known to show one person, whoever that is; None when nothing is known.
     """
 
     split: str
     path: str
     person_id: int | None
     camera_id: int | None
+    tracklet_id: int | None = None
 
 
 class Counts(NamedTuple):
@@ -92,6 +94,41 @@ MARKET_FOLDERS = Layout(
 
 
 @dataclass(frozen=True)
+class Naming:
+    """How own photographs say person and camera, where their names are not like Market-1501's.
+
+    Attributes:
+        camera_from: name, or folder: every folder directly below the data set's (or below train, query or gallery) is a
+            camera.
+        pattern: Regular expression with groups person, camera or tracklet, looked for in the file's name, or in the
+            path below the data set's folder where it holds a slash; empty: names like Market-1501's.
+        table: CSV or Parquet file with the columns path, and camera, person, tracklet or split where known.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    camera_from: Literal["name", "folder"] = "name"
+    pattern: str = ""
+    table: Path | None = None
+
+
+class Listing(NamedTuple):
+    """What a folder of own photographs holds.
+
+    Attributes:
+        layout: Name of its layout.
+        root: Folder that the records' paths are relative to.
+        records: Its images.
+        notes: Remarks for the user.
+    """
+
+    layout: str
+    root: Path
+    records: list[Record]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class DatasetSpec:
     """All that genvar knows of a data set.
 
@@ -101,7 +138,7 @@ class DatasetSpec:
         aliases: Other names; folders whose names begin with one of them are looked into. Case and punctuation of names
             do not matter.
         layouts: Ways in which it is passed around.
-        read: Reads a folder that has none of these layouts, and returns the layout's name and the images.
+        read: Reads a folder of any layout; only such a data set takes a ``Naming``.
         version: Its edition, where only one is known.
         find_version: Names the edition that lies in a folder, where several are known.
         distractors: Person numbers that stand for nobody in particular: in the gallery they are to be told from the
@@ -117,7 +154,7 @@ class DatasetSpec:
     title: str
     aliases: tuple[str, ...] = ()
     layouts: tuple[Layout, ...] = (MARKET_FOLDERS,)
-    read: Callable[[Path], tuple[str, list[Record]]] | None = None
+    read: Callable[[Path, Naming], Listing] | None = None
     version: str = ""
     find_version: Callable[[Path], str] | None = None
     distractors: tuple[int, ...] = ()
@@ -154,11 +191,6 @@ class Dataset(NamedTuple):
     distractors: tuple[int, ...] = ()
 
 
-def is_image_name(name: str) -> bool:
-    """Tell whether a file name is a picture's; what macOS leaves beside files (``._name.jpg``) is not."""
-    return not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
-
-
 def count(records: Sequence[Record]) -> Counts:
     """Count images by split, people of train and query, and cameras."""
     train, query, gallery = count_splits(records)
@@ -177,6 +209,26 @@ def count_splits(records: Sequence[Record], distractors: Sequence[int] = ()) -> 
         cameras = {record.camera_id for record in chosen} - {None}
         counted.append(SplitCount(split, len(chosen), len(people), num_distractors, len(cameras)))
     return counted
+
+
+def why_not_ranked(records: Sequence[Record]) -> str | None:
+    """Return one sentence on why retrieval cannot be measured with these images, or None when it can."""
+    query, gallery = ([record for record in records if record.split == split] for split in ("query", "gallery"))
+    missing = [name for name, side in (("query", query), ("gallery", gallery)) if not side]
+    if missing:
+        return f"the data set has no {' and no '.join(missing)} images with known people."
+    if any(record.person_id is None or record.camera_id is None for record in (*query, *gallery)):
+        return "the names of the query and gallery images do not say person and camera."
+    cameras: dict[int | None, set[int | None]] = {}
+    for record in gallery:
+        cameras.setdefault(record.person_id, set()).add(record.camera_id)
+    # A query counts where its person was seen by another camera too; junk is nobody.
+    if any(cameras.get(one.person_id, set()) - {one.camera_id} for one in query if (one.person_id or 0) >= 0):
+        return None
+    return (
+        f"none of the {len(query):,} queries has a gallery image of the same person from another camera; evaluation "
+        "needs people seen by at least two cameras."
+    )
 
 
 def verify_counts(spec: DatasetSpec, train_split: str, records: Sequence[Record], root: Path) -> None:

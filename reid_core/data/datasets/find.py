@@ -1,13 +1,12 @@
 """The data sets that genvar knows, and finding one of them on disk, in any layout it is passed around in."""
 
 import difflib
-import re
 from pathlib import Path
 
-from reid_core.data.datasets.base import Dataset, DatasetSpec, Layout, count, verify_counts
+from reid_core.data.datasets.base import Dataset, DatasetSpec, Layout, Naming, count, verify_counts
 from reid_core.data.datasets.dukemtmc import DUKEMTMC
 from reid_core.data.datasets.folder import FOLDER
-from reid_core.data.datasets.layouts import Candidate, choose, look_into, read_images
+from reid_core.data.datasets.layouts import Candidate, choose, look_into, plain, read_images
 from reid_core.data.datasets.market1501 import MARKET1501
 from reid_core.data.datasets.msmt17 import MSMT17
 from reid_core.data.datasets.personx import PERSONX
@@ -26,12 +25,12 @@ def describe_names(*, synthetic: bool = True) -> str:
 
 def canonical_name(name: str) -> str:
     """Return the data set that is meant by a name (case and punctuation do not matter)."""
-    known = {_plain(SYNTHETIC): SYNTHETIC}
-    known |= {_plain(alias): spec.name for spec in DATASETS for alias in (spec.name, *spec.aliases)}
-    plain = _plain(name)
-    if plain in known:
-        return known[plain]
-    near = difflib.get_close_matches(plain, known, n=1)
+    known = {plain(SYNTHETIC): SYNTHETIC}
+    known |= {plain(alias): spec.name for spec in DATASETS for alias in (spec.name, *spec.aliases)}
+    wanted = plain(name)
+    if wanted in known:
+        return known[wanted]
+    near = difflib.get_close_matches(wanted, known, n=1)
     hint = f"did you mean {known[near[0]]}? " if near else ""
     raise UserError(f"unknown data set {name!r}: {hint}choose one of {', '.join(NAMES)}")
 
@@ -41,7 +40,14 @@ def spec_of(name: str) -> DatasetSpec:
     return next(spec for spec in DATASETS if spec.name == name)
 
 
-def find_dataset(name: str, data_root: Path, *, train_split: str = "trainval", verify_size: bool = True) -> Dataset:
+def find_dataset(
+    name: str,
+    data_root: Path,
+    *,
+    train_split: str = "trainval",
+    verify_size: bool = True,
+    naming: Naming = Naming(),  # noqa: B008 - frozen
+) -> Dataset:
     """Find the images of a data set; nothing is decoded and nothing is changed.
 
     Args:
@@ -49,6 +55,7 @@ def find_dataset(name: str, data_root: Path, *, train_split: str = "trainval", v
         data_root: Folder that holds the data set, or the data set's own folder.
         train_split: ``trainval``, or ``train`` to leave the validation part out of a data set that has one.
         verify_size: Whether a benchmark of another size than the published one is refused.
+        naming: How own photographs say person and camera.
 
     Returns:
         Its images.
@@ -62,12 +69,17 @@ def find_dataset(name: str, data_root: Path, *, train_split: str = "trainval", v
     if train_split != "trainval" and not spec.has_validation:
         able = " and ".join(other.name for other in DATASETS if other.has_validation)
         raise UserError(f"data.train_split={train_split} is for {able} only, with a validation list; remove it")
+    if naming != Naming() and spec.read is None:
+        raise UserError(f"data.naming is for DATASET=folder: the names of {spec.title} are known; leave it out")
     try:
-        dataset = _read(spec, root, train_split)
-    except PermissionError as error:
-        raise UserError(f"{error.filename} may not be read ({error.strerror}); change its permissions") from error
+        dataset = _read(spec, root, train_split, naming)
+    except OSError as error:
+        where = f"{error.filename} may not" if isinstance(error, PermissionError) else f"{error.filename} cannot"
+        raise UserError(f"{where} be read ({error.strerror}); change its permissions, or remove it") from error
     if not any(record.split == "train" for record in dataset.records):
-        raise UserError(f"no training image lies in {dataset.root} (looked for .jpg, .png, .bmp, .webp and .tif files)")
+        raise UserError(
+            f"no training image lies in {dataset.root} (looked for .jpg, .png, .bmp, .webp, .gif and .tif files)"
+        )
     if verify_size:
         verify_counts(spec, train_split, dataset.records, dataset.root)
     return dataset
@@ -76,19 +88,20 @@ def find_dataset(name: str, data_root: Path, *, train_split: str = "trainval", v
 def candidates(spec: DatasetSpec, data_root: Path) -> list[Candidate]:
     """Return every folder that is looked into for a benchmark, with what is there and what is missing."""
     root = data_root.expanduser().absolute()
-    near = [root, *_children(root, tuple(_plain(name) for name in (spec.name, *spec.aliases)))]
+    near = [root, *_children(root, tuple(plain(name) for name in (spec.name, *spec.aliases)))]
     folders = [*near, *(child for folder in near[1:] for child in _children(folder, ("",)))]
     return [candidate for folder in folders for candidate in look_into(folder, spec.layouts)]
 
 
-def _read(spec: DatasetSpec, root: Path, train_split: str) -> Dataset:
+def _read(spec: DatasetSpec, root: Path, train_split: str, naming: Naming) -> Dataset:
+    notes = [spec.note] if spec.note else []
     if spec.read is not None:
-        layout_name, records = spec.read(root)
+        layout_name, root, records, remarks = spec.read(root, naming)
+        notes += remarks
     else:
         root, layout = _find_layout(spec, root, train_split)
         layout_name, records = layout.name, read_images(root, layout, train_split=train_split)
     version = spec.find_version(root) if spec.find_version else spec.version
-    notes = [spec.note] if spec.note else []
     if spec.accepts_other_sizes and count(records) != spec.published[train_split]:
         version = f"{spec.title} of {len(records):,} images"
         notes.append(f"the number of images of this edition of {spec.title} cannot be verified: nobody publishes it")
@@ -99,7 +112,7 @@ def _find_layout(spec: DatasetSpec, root: Path, train_split: str) -> tuple[Path,
     looked_for = " or ".join(f"{layout.name} ({', '.join(layout.entries)})" for layout in spec.layouts)
     nothing = (
         f"{spec.name} was not found under DATA_ROOT {root}: looked for {looked_for} in it and in its folders named "
-        f"like {_plain(spec.name)} (there are: {_listing(root)})"
+        f"like {plain(spec.name)} (there are: {_listing(root)})"
     )
     folder, layout, _ = choose(spec.name, candidates(spec, root), nothing)
     if train_split != "trainval" and "val" not in layout.folders:
@@ -110,13 +123,9 @@ def _find_layout(spec: DatasetSpec, root: Path, train_split: str) -> tuple[Path,
     return folder, layout
 
 
-def _plain(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.lower())
-
-
 def _children(folder: Path, beginnings: tuple[str, ...]) -> list[Path]:
     children = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith((".", "__")))
-    return [child for child in children if _plain(child.name).startswith(beginnings)]
+    return [child for child in children if plain(child.name).startswith(beginnings)]
 
 
 def _listing(folder: Path) -> str:

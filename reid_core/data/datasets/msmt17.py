@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from reid_core.data.datasets.base import MARKET_FOLDERS, Counts, DatasetSpec, Layout
+from reid_core.data.datasets.layouts import look_into
 
 _LISTS = {part: f"list_{part}.txt" for part in ("train", "val", "query", "gallery")}
 
@@ -27,7 +28,7 @@ def find_version(root: Path) -> str:
 
     Numbers of images and names of lists are the same, so that these cannot tell the versions apart.
     """
-    if all((root / folder).is_dir() for folder in LISTS_V2.folders.values()):
+    if any(not candidate.missing for candidate in look_into(root, (LISTS_V2,))):
         return "MSMT17_V2"
     for name in (root.name, root.parent.name):
         for version in ("V1", "V2"):

@@ -37,13 +37,6 @@ def test_looking_into_a_store_that_is_not_there_creates_nothing(tmp_path: Path) 
     assert not home.root.exists()
 
 
-def test_a_database_named_with_options_is_the_same_one(store: RunStore, tmp_path: Path) -> None:
-    _finish(store, tmp_path / "out", "f1")
-    again = RunStore(store.home, f"{store.uri}?timeout=60", store.experiment)
-    assert set(again.find_finished({"data": "f1"})) == {"data"}
-    assert not RunStore(store.home, f"sqlite:///{tmp_path}/none.db?timeout=60", "people").exists()
-
-
 def test_a_finished_run_is_found_again_with_its_artifacts_in_place(store: RunStore, tmp_path: Path) -> None:
     run_id = _finish(store, tmp_path / "out", "f1")
     found = store.find_finished({"data": "f1", "mesh": "f2"})

@@ -1,7 +1,7 @@
 import pytest
 
 from pipeline.plan import STAGES
-from pipeline.tune.space import OBJECTIVES, find_objective, listened_stage
+from pipeline.tune.objective import OBJECTIVES, find_objective, listened_stage
 from reid_core.errors import UserError
 
 _NEEDS = {stage.name: stage.needs for stage in STAGES}

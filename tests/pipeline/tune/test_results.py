@@ -7,6 +7,7 @@ from urllib.parse import parse_qs
 from PIL import Image
 from rich.console import Console
 
+from pipeline.tune.objective import find_objective
 from pipeline.tune.results import (
     best_trial,
     comparison_page,
@@ -17,7 +18,7 @@ from pipeline.tune.results import (
     show_trials,
     summary,
 )
-from pipeline.tune.space import find_objective, parse_dimension
+from pipeline.tune.space import parse_dimension
 from pipeline.tune.trial import DONE, FAILED, PRUNED, TrialRecord, record_path
 
 _SPACE = (parse_dimension("joint.lr", "log(1e-4, 1e-2)"), parse_dimension("joint.mixing", "choice(dmixup, none)"))

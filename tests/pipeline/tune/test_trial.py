@@ -15,7 +15,7 @@ from pipeline.command import Options
 from pipeline.config import configure, parse_override
 from pipeline.plan import Plan, make_plan
 from pipeline.tune import trial as trials
-from pipeline.tune.space import Objective
+from pipeline.tune.objective import Objective
 from pipeline.tune.trial import (
     DONE,
     FAILED,

@@ -11,7 +11,7 @@ from typing import Any
 from infra.home import Home
 from infra.tracking.store import RunStore
 from pipeline.command import Options
-from pipeline.tune.space import find_objective
+from pipeline.tune.objective import find_objective
 from pipeline.tune.trial import DONE, FAILED, TrialJob, TrialRecord, close_trial, reason_of, save_record
 from reid_core.errors import UserError
 

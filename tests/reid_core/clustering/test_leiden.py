@@ -3,7 +3,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from reid_core.clustering.labels import leiden, number_by_first
+from reid_core.clustering.leiden import leiden, number_by_first
 from tests.reid_core.clustering.test_dbscan import sparse
 
 

@@ -1,4 +1,6 @@
 import os
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +69,52 @@ def test_sixteen_bits_keep_their_greys(tmp_path: Path) -> None:
         Image.fromarray(gray).save(tmp_path / name)
         pixels = np.asarray(decode(tmp_path / name))
         np.testing.assert_allclose(pixels[..., 1], gray / 257, atol=0.51)
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+def test_fewer_bits_in_sixteen_keep_their_brightness(tmp_path: Path, bits: int) -> None:
+    grey = np.linspace(0, 1, 20 * 10).reshape(20, 10)
+    for name in ("a.png", "a.tif"):
+        Image.fromarray((grey * (2**bits - 1)).round().astype(np.uint16)).save(tmp_path / name)
+        np.testing.assert_allclose(np.asarray(decode(tmp_path / name))[..., 0], 255 * grey, atol=1)
+
+
+@pytest.mark.parametrize("white", [1.0, 255.0, 4095.0, 65535.0])
+def test_floats_keep_their_brightness(tmp_path: Path, white: float) -> None:
+    grey = np.linspace(0, 1, 20 * 10).reshape(20, 10)
+    Image.fromarray((white * grey).astype(np.float32)).save(tmp_path / "a.tif")
+    np.testing.assert_allclose(np.asarray(decode(tmp_path / "a.tif"))[..., 2], 255 * grey, atol=1)
+
+
+@pytest.mark.parametrize("number", [-1.0, np.nan, np.inf, 1e6])
+def test_numbers_of_an_unknown_range_are_refused(tmp_path: Path, number: float) -> None:
+    grey = np.full((20, 10), 0.5, dtype=np.float32)
+    grey[3, 3] = number
+    Image.fromarray(grey).save(tmp_path / "a.tif")
+    problem = verify_image(tmp_path / "a.tif").problem
+    assert "wanted 0 to 1, or 8 to 16 bits" in problem
+
+
+def _write_colours(path: Path, colours: np.ndarray) -> Path:
+    """Write a PNG of 16 bits a colour, (H, W, 3), which Pillow cannot write."""
+
+    def chunk(name: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+    height, width, _ = colours.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in colours)
+    heading = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + heading + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+    return path
+
+
+def test_colours_of_twelve_bits_in_sixteen_are_refused_and_not_read_as_black(tmp_path: Path) -> None:
+    colours = np.linspace(0, 1, 20 * 10 * 3).reshape(20, 10, 3)
+    whole = _write_colours(tmp_path / "whole.png", 65535 * colours)
+    np.testing.assert_allclose(np.asarray(decode(whole)), 255 * colours, atol=1.1)
+    for bits in (8, 12, 14):
+        dark = _write_colours(tmp_path / "dark.png", (2**bits - 1) * colours)
+        assert "as if fewer bits were used" in verify_image(dark).problem
 
 
 def test_what_is_transparent_is_white(tmp_path: Path) -> None:

@@ -75,6 +75,31 @@ def test_silent_without_identities(tmp_path: Path, encoder: IdentityEncoder) -> 
     assert not (tmp_path / "monitor.jsonl").exists()
 
 
+def test_one_camera_has_nothing_to_rank_and_is_trained_all_the_same(tmp_path: Path, encoder: IdentityEncoder) -> None:
+    root = write_people(tmp_path / "people")
+    for path in root.rglob("*_c2*"):
+        path.unlink()
+    data_dir, tracker = _data(root, tmp_path / "data"), RecordingTracker()
+    LabelledMonitor(data_dir, tmp_path / "monitor.jsonl").log(tracker, 0, encoder, torch.arange(12) // 2)
+    [(_, metrics)] = tracker.metrics
+    assert set(metrics) == {"monitor/ari", "monitor/nmi", "monitor/purity"}
+
+
+def test_a_test_image_that_is_gone_ends_no_training(
+    tmp_path: Path, encoder: IdentityEncoder, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = write_people(tmp_path / "people")
+    data_dir = _data(root, tmp_path / "data")
+    monitor = LabelledMonitor(data_dir, tmp_path / "monitor.jsonl")
+    monitor.log(SilentTracker(), 0, encoder, None)
+    next((root / "query").iterdir()).unlink()
+    tracker = RecordingTracker()
+    LabelledMonitor(data_dir, tmp_path / "monitor.jsonl").log(tracker, 1, encoder, torch.arange(24) // 4)
+    [(_, metrics)] = tracker.metrics
+    assert set(metrics) == {"monitor/ari", "monitor/nmi", "monitor/purity"}
+    assert "the test images were not looked at in epoch 1: " in caplog.text
+
+
 def test_has_no_public_attribute_but_log(tmp_path: Path) -> None:
     monitor = LabelledMonitor(_data(write_people(tmp_path / "people"), tmp_path / "data"), tmp_path / "monitor.jsonl")
     assert [name for name in dir(monitor) if not name.startswith("_")] == ["log"]

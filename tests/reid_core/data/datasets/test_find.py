@@ -165,7 +165,7 @@ def test_a_bare_folder_becomes_training_images_recursively(tmp_path: Path) -> No
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).touch()
     found = find_dataset("folder", tmp_path)
-    assert [tuple(record) for record in found.records] == [
+    assert [record[:4] for record in found.records] == [
         ("train", "b.jpg", None, None),
         ("train", "day1/a.PNG", None, None),
     ]

@@ -2,9 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from reid_core.data.datasets.base import MARKET_FOLDERS, Record, is_image_name
+from reid_core.data.datasets.base import MARKET_FOLDERS, Record
 from reid_core.data.datasets.layouts import Candidate, choose, look_into, parse_name, read_images
 from reid_core.data.datasets.msmt17 import LISTS_V1
+from reid_core.data.datasets.tree import is_image_name
 from reid_core.errors import UserError
 
 
