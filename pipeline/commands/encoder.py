@@ -1,7 +1,7 @@
 """Commands that use a trained encoder: ``embed``, ``search``, ``export``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -84,7 +84,27 @@ def search(
 
 def export(
     run: Run = None,
-    out: Annotated[Path, typer.Option(help="ONNX file to write.")] = Path("encoder.onnx"),
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="ONNX file to write; or a folder, which gets a reid_config.json too.", show_default="by --input"
+        ),
+    ] = None,
+    kind: Annotated[
+        Literal["genvar", "imagenet", "unit"],
+        typer.Option(
+            "--input",
+            help="What the file is fed: RGB from 0 to 255 (genvar), normalised by ImageNet (imagenet: BoxMOT, "
+            "torchreid), or from 0 to 1 (unit: Ultralytics).",
+        ),
+    ] = "genvar",
+    size: Annotated[
+        str | None,
+        typer.Option(
+            help="Height x width of the input, such as 256x128.",
+            show_default="as trained; a file for imagenet 256x128, for unit 224x224",
+        ),
+    ] = None,
     pictures: Annotated[
         Path | None,
         typer.Option(help="Folder of real pictures to check the file on, too.", show_default=False),
@@ -92,18 +112,26 @@ def export(
     home: Home = None,
     debug: Debug = False,
 ) -> None:
-    """Write a trained encoder as ONNX, with its preprocessing, and check that it computes what torch computes."""
+    """Write a trained encoder as ONNX, say how to feed it, and check that it computes what torch computes."""
     with guarded(debug=debug):
         from infra.home import find_home
-        from pipeline.embed_pictures import check_output
-        from pipeline.export_encoder import export_encoder
+        from pipeline.export_encoder import check_out, export_encoder, fits_boxmot, parse_size, plan_export
         from pipeline.trained_encoder import find_encoder
+        from reid_core.models.onnx_export import INPUTS
 
-        check_output(out, ".onnx")
+        check_out(out)
+        asked_size = None if size is None else parse_size(size)
         encoder = find_encoder(run, find_home(home))
-        difference = export_encoder(encoder, out, pictures)
-        height, width = encoder.image_size
+        plan = plan_export(encoder, out, kind, asked_size)
+        difference = export_encoder(plan, pictures)
+        height, width = plan.image_size
         typer.echo(f"Encoder    {encoder.title}")
         typer.echo(
-            f"ONNX       {out}, RGB of {height} x {width} pixels, differs from torch by at most {difference:.1e}"
+            f"ONNX       {plan.path}, RGB of {height} x {width} pixels, differs from torch by at most {difference:.1e}"
         )
+        typer.echo(f"Input      before the file: {INPUTS[kind].done_outside}; all of it in {plan.metadata_path.name}")
+        if plan.image_size != encoder.image_size:
+            trained = "{} x {}".format(*encoder.image_size)
+            typer.echo(f"Note       the encoder was trained on {trained} pixels; other sizes cost accuracy")
+        if kind == "imagenet" and not plan.in_folder and not fits_boxmot(plan.path.name):
+            typer.echo("Note       BoxMOT wants a name with an architecture that it knows: put resnet50 into it")

@@ -55,7 +55,19 @@ def test_export_a_checked_file(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.stderr
     assert "RGB of 32 x 16 pixels" in done.stdout
     assert "differs from torch by at most" in done.stdout
+    assert "0 to 255; all of it in encoder.onnx.metadata.json" in done.stdout
     assert out.is_file()
+
+
+def test_export_for_another_program(tmp_path: Path) -> None:
+    weights, out = write_encoder(tmp_path / "identity.safetensors"), tmp_path / "mine.onnx"
+    arguments = ["export", "--run", str(weights), "--input", "imagenet", "--size", "64x32", "--out", str(out)]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.stderr
+    for said in ("RGB of 64 x 32 pixels", "divide by 255, ImageNet's mean", "trained on 32 x 16", "put resnet50 into"):
+        assert said in done.stdout
+    done = CliRunner().invoke(app, ["export", "--run", str(weights), "--size", "big"])
+    assert (done.exit_code, done.stderr.startswith("genvar: --size wants height x width")) == (2, True)
 
 
 def test_export_another_suffix_is_refused(tmp_path: Path) -> None:

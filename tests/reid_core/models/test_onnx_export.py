@@ -10,7 +10,7 @@ from torch import Tensor
 from reid_core.data.images import as_float
 from reid_core.errors import UserError
 from reid_core.models.identity import IdentityEncoder
-from reid_core.models.onnx_export import TOLERANCE, export_onnx, largest_difference, run_onnx
+from reid_core.models.onnx_export import TOLERANCE, export_onnx, largest_difference, open_onnx, run_onnx
 from reid_core.seeds import initialised
 
 SIZE = (32, 16)
@@ -42,7 +42,7 @@ def test_equals_torch_for_any_batch(exported: Path, batch_size: int) -> None:
 
 
 def test_the_file_does_all_of_the_preprocessing_but_the_resize(exported: Path) -> None:
-    found = run_onnx(exported, _images(3))
+    found = run_onnx(open_onnx(exported), _images(3))
     expected = _encoder()(as_float(_images(3))).embedding.detach()
     np.testing.assert_allclose(found, torch.nn.functional.normalize(expected, dim=1).numpy(), atol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
@@ -68,6 +68,6 @@ def test_other_weights_are_noticed(exported: Path) -> None:
 def test_refuses_what_is_no_onnx_file_and_encoders_in_training(tmp_path: Path) -> None:
     (tmp_path / "text.onnx").write_text("no network")
     with pytest.raises(UserError, match=r"text\.onnx cannot be run as ONNX"):
-        run_onnx(tmp_path / "text.onnx", _images(1))
+        open_onnx(tmp_path / "text.onnx")
     with pytest.raises(AssertionError, match="training mode"):
         export_onnx(_encoder().train(), tmp_path / "x.onnx", image_size=SIZE, facts={})
