@@ -64,7 +64,8 @@ def _run(path: Path, batch: np.ndarray) -> np.ndarray:
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     assert session.get_inputs()[0].type == "tensor(float)"
     found: np.ndarray = session.run([session.get_outputs()[0].name], {session.get_inputs()[0].name: batch})[0]
-    return found / np.linalg.norm(found, axis=-1, keepdims=True)
+    found /= np.linalg.norm(found, axis=-1, keepdims=True)
+    return found
 
 
 def _torch(encoder: TrainedEncoder, pixels: np.ndarray) -> np.ndarray:

@@ -37,7 +37,7 @@ def test_search_one_picture_among_many(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, [*arguments, "--top", "2", "--num-cpus", "1"])
     assert done.exit_code == 0, done.stderr
     assert query.name in done.stdout
-    assert sorted(path.name for path in out.iterdir()) == ["hits.parquet", "hits.png"]
+    assert sorted(path.name for path in out.iterdir()) == [".genvar-results", "hits.parquet", "hits.png"]
 
 
 def test_search_a_run_that_does_not_exist_is_refused(tmp_path: Path) -> None:
