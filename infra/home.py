@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reid_core.data.datasets.tree import mark_results
+from reid_core.data.path_safety import absolute
 from reid_core.errors import UserError
 
 MIN_FREE_BYTES = 1_000_000_000
+_SHOWN_OF_PATH = 200  # characters
 
 
 @dataclass(frozen=True)
@@ -50,24 +52,53 @@ class Home:
 def find_home(explicit: Path | None = None) -> Home:
     """Return the home: ``explicit``, else GENVAR_HOME, else ``runs`` of a source checkout, else ``~/genvar``."""
     if explicit is not None:
-        return Home(explicit.expanduser().absolute())
+        return Home(absolute(explicit))
     if named := os.environ.get("GENVAR_HOME"):
-        return Home(Path(named).expanduser().absolute())
+        return Home(absolute(Path(named)))
     checkout = Path(__file__).resolve().parent.parent
     if (checkout / "pyproject.toml").is_file() and (checkout / "reid_core").is_dir():
         return Home(checkout / "runs")
     return Home(Path.home() / "genvar")
 
 
+def check_writable(path: Path, advice: str) -> Path:
+    """Refuse a file or folder that could not be written; writes nothing.
+
+    Args:
+        path: It need not exist, nor need the folders that it lies in.
+        advice: End of the sentence: what to do instead.
+
+    Returns:
+        The nearest folder that is there.
+    """
+    there = path.absolute()
+    while not os.path.lexists(there):
+        try:
+            there.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            there = there.parent
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise UserError(f"{str(path)[:_SHOWN_OF_PATH]} cannot be written ({reason}); {advice}") from error
+    if not there.is_dir():
+        if there != path.absolute():
+            raise UserError(f"{path} cannot be written, because {there} is a file; {advice}")
+        if there.exists() and not os.access(there, os.W_OK):
+            raise UserError(f"no permission to write the file {there}; {advice}")
+        there = there.parent
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(f"no permission to write into {there}; {advice}")
+    return there
+
+
 def check_home(home: Home) -> None:
     """Refuse a home that cannot be written to or has too little room; writes nothing."""
-    folder = home.root
-    while not folder.exists():
-        folder = folder.parent
-    if not folder.is_dir():
-        raise UserError(f"the home {home.root} cannot be a folder, because {folder} is a file; choose another --home")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise UserError(f"no permission to write into {folder}; choose another folder with --home or GENVAR_HOME")
+    if home.root.exists() and not home.root.is_dir():
+        raise UserError(f"the home {home.root} should be a folder, but is a file; choose another --home")
+    advice = "choose another folder with --home or GENVAR_HOME"
+    folder = check_writable(home.root, advice)
+    for path in (home.database, home.artifacts, home.work, home.cache):
+        check_writable(path, advice)
     free = shutil.disk_usage(folder).free
     if free < MIN_FREE_BYTES:
         raise UserError(

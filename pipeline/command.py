@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -13,16 +14,19 @@ from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
 
+from infra.compute.machine import available_cpus, available_gpus
 from infra.compute.protocol import Compute
+from infra.compute.ray_cluster import joins_cluster
 from infra.home import Home, check_home, find_home
-from infra.tracking.store import RunStore, check_store, tracking_uri
+from infra.tracking.store import FinishedRun, RunStore, check_store, tracking_uri
 from pipeline.config import configure, flat, parse_override, read_config_file
+from pipeline.estimate import warn_of_cpus
 from pipeline.plan import STAGES, Plan, check, contents, make_plan, read_by_workers
 from pipeline.presets import preset
 from pipeline.results import Outcome, read_outcome, show_outcome, show_seeds, write_seeds_page
 from pipeline.runner import run_plan
 from reid_core.errors import UserError
-from stages.stage import StageConfig
+from stages.stage import Prospect, StageConfig
 
 _log = logging.getLogger(__name__)
 
@@ -85,7 +89,7 @@ def run_command(options: Options, console: Console) -> dict[int | None, Outcome]
     seeds: tuple[int | None, ...] = options.seeds or (None,)
     resolved = {seed: resolve(options, seed) for seed in seeds}
     _, first = resolved[seeds[0]]
-    check(first)
+    prospect = check(first, last=options.last)
     home = find_home(options.home)
     check_home(home)
     uri = tracking_uri(home)
@@ -96,11 +100,19 @@ def run_command(options: Options, console: Console) -> dict[int | None, Outcome]
         # The seeds share their images: their content is read once.
         digests = {name: cache(digest) for name, digest in contents(first).items()}
         plans = {seed: (name, plan_of(options, configs, digests)) for seed, (name, configs) in resolved.items()}
+        on_cluster = options.executor == "ray" and joins_cluster()
         if options.dry_run:
             for seed, (name, plan) in plans.items():
                 _show_plan(console, plan, store, name, seed)
+        else:
+            compute.prepare(read_by_workers(first), written=home.root)
+        # Of a cluster that is not joined, nothing is known; to ask for what is used here would start one.
+        if not on_cluster and not available_gpus():
+            _warn_of_cpus([plan for _, plan in plans.values()], store, prospect, options.num_cpus or available_cpus())
+        if options.dry_run:
             return {}
-        compute.prepare(read_by_workers(first), written=home.root)
+        if on_cluster and not compute.num_gpus:
+            _warn_of_cpus([plan for _, plan in plans.values()], store, prospect, compute.num_cpus)
         outcomes = {
             seed: _run_one(plan, home, store, compute, name, name_of(dataset, name, seed, options.overrides), seed)
             for seed, (name, plan) in plans.items()
@@ -184,6 +196,19 @@ def open_compute(options: Options) -> Iterator[Compute]:
         compute.close()
 
 
+def _warn_of_cpus(plans: Sequence[Plan], store: RunStore, prospect: Prospect, num_cpus: int) -> None:
+    """Warn of weeks of training; a stage that a finished run serves for takes no time."""
+    times = Counter(stage.name for plan in plans for stage in plan.stages)
+    for plan in plans:
+        times.subtract(_finished(plan, store))
+    warn_of_cpus(plans[0].configs, times, prospect, num_cpus)
+
+
+def _finished(plan: Plan, store: RunStore) -> Mapping[str, FinishedRun]:
+    """Return the finished runs that stages of a plan would reuse."""
+    return store.find_finished({n: p for n, p in plan.fingerprints.items() if n not in plan.again})
+
+
 def _run_one(
     plan: Plan, home: Home, store: RunStore, compute: Compute, preset_name: str, name: str, seed: int | None
 ) -> Outcome:
@@ -213,7 +238,7 @@ def name_of(dataset: str, preset_name: str, seed: int | None, overrides: Sequenc
 
 def _show_plan(console: Console, plan: Plan, store: RunStore, preset_name: str, seed: int | None) -> None:
     """Print what would run, and the resolved configuration."""
-    finished = store.find_finished({n: p for n, p in plan.fingerprints.items() if n not in plan.again})
+    finished = _finished(plan, store)
     title = f"Plan (preset {preset_name}" + (f", seed {seed})" if seed is not None else ")")
     table = Table(title=title, title_justify="left")
     for heading in ("stage", "would be", "reads", "fingerprint"):

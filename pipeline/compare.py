@@ -11,12 +11,13 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table as TerminalTable
 
-from infra.home import Home
+from infra.home import Home, check_writable
 from infra.tracking.pipelines import PipelineRun, choose_pipelines, list_pipelines
 from infra.tracking.store import RunStore, known_store, tracking_uri
 from pipeline.config import RENAMED, neutral_keys
 from pipeline.plan import STAGES
 from pipeline.work_dir import write_whole
+from reid_core.data.path_safety import absolute
 from reid_core.errors import UserError
 from stages.evaluate import HEADLINE
 from stages.report import REPORTED
@@ -225,11 +226,12 @@ def compare(home: Home, names: Sequence[str], out: Path | None, console: Console
         out: Page to write; None for ``compare.html`` in the home.
         console: For the table, on standard output.
     """
+    target = absolute(out or home.root / "compare.html")
+    check_writable(target, "choose another --out")
     pipelines = find_pipelines(home, names)
     if not names:
         pipelines = [one for one in pipelines if "evaluate" in one.stages][:_MOST_WITHOUT_NAMES]
     runs = [compared(title, stage_folders(home, one)) for title, one in zip(_titles(pipelines), pipelines, strict=True)]
-    target = (out or home.root / "compare.html").expanduser().absolute()
     show_comparison(runs, target, console)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from infra.compute.protocol import Compute
+from infra.home import check_writable
 from pipeline.trained_encoder import TrainedEncoder
 from reid_core.data.datasets.tree import look_through
 from reid_core.errors import UserError
@@ -21,6 +22,7 @@ def check_output(path: Path, suffix: str) -> None:
         raise UserError(f"--out wants a file that ends in {suffix}, but got {path}")
     if path.is_dir() or not path.absolute().parent.is_dir():
         raise UserError(f"--out names {path}, which is a folder or lies in none that exists; name another file")
+    check_writable(path, "name another file with --out")
 
 
 def embed_pictures(

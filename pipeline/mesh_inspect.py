@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from infra.home import check_writable
 from infra.tracking.store import COMPLETION_MARKER
 from reid_core.data.datasets.tree import mark_results
 from reid_core.data.manifest import Manifest, manifest_digest, read_manifest, unlabelled
@@ -36,6 +37,7 @@ def inspect_cache(folder: Path, out: Path, data: Path | None, *, rows: int, cons
         folder = folder / "mesh_cache"
     if out.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
         raise UserError(f"--out wants a picture file such as sheet.png, but got {out}")
+    check_writable(out, "choose another --out")
     manifest = None if data is None else read_manifest(data / _MANIFEST)
     cache = open_mesh_cache(folder, manifest=None if manifest is None else manifest_digest(manifest))
     console.print(_made_from(cache))

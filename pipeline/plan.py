@@ -9,17 +9,37 @@ from pydantic import BaseModel
 
 from pipeline.fingerprint import fingerprint
 from reid_core.errors import UserError
-from stages import report
-from stages.stage import Stage, StageConfig
+from stages import data, report
+from stages.stage import Prospect, Stage, StageConfig
 
 STAGES: tuple[Stage, ...] = (*report.REPORTED, report.STAGE)
 
 
-def check(configs: Mapping[str, BaseModel]) -> None:
-    """Refuse what configurations name and is not there, before any work."""
+def check(
+    configs: Mapping[str, BaseModel],
+    *,
+    last: str | None = None,
+    look: Callable[[data.DataConfig], Prospect] = data.check,
+) -> Prospect:
+    """Refuse everything that files and configurations show to be impossible, before any work.
+
+    Args:
+        configs: Stage name to resolved configuration.
+        last: No stage after this one is checked.
+        look: Looks at the images; a caller that checks many configurations of the same images remembers it.
+
+    Returns:
+        What is known of the images.
+    """
+    config = configs["data"]
+    assert isinstance(config, data.DataConfig)
+    prospect = look(config)
     for stage in STAGES:
         if stage.check is not None:
-            stage.check(configs[stage.name])
+            stage.check(configs, prospect)
+        if stage.name == last:
+            break
+    return prospect
 
 
 def contents(configs: Mapping[str, BaseModel]) -> dict[str, Callable[[], str | None]]:

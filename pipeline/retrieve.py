@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from infra.compute.protocol import Compute
+from infra.home import check_writable
 from pipeline.embed_pictures import embed_pictures
 from pipeline.trained_encoder import TrainedEncoder
 from reid_core.data.datasets.tree import mark_results
@@ -74,6 +75,8 @@ def run_search(
     """
     if out_dir.exists() and not out_dir.is_dir():
         raise UserError(f"--out wants a folder, but {out_dir} is a file; name another one")
+    for name in ("hits.parquet", "hits.png"):
+        check_writable(out_dir / name, "name another folder with --out")
     sources = (search.query, search.gallery)
     known = {source: _read(source) for source in sources if source.suffix == ".parquet"}
     pictures = [source for source in sources if source not in known]

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from infra.compute.local import LocalCompute
 from infra.compute.protocol import Compute
-from infra.home import Home
+from infra.home import Home, check_writable
 from infra.tracking.protocol import SilentTracker
 from infra.tracking.store import RunStore, tracking_uri
 from pipeline.compare import find_pipelines, stage_folders
@@ -205,6 +205,7 @@ def show(
     target = (out or home.root / "pictures" / _folder_name(f"{pipeline.title}-{pipeline.run_id[:8]}")).absolute()
     if target.exists() and not target.is_dir():
         raise UserError(f"{target} is a file, wanted a folder for the pictures; choose another --out")
+    check_writable(target, "choose another --out")
     before = _times(target)
     compute = LocalCompute(num_cpus=num_cpus)
     try:

@@ -10,6 +10,7 @@ from infra.tracking.mlflow import mlflow_client
 from infra.tracking.pipelines import PipelineRun, choose_pipelines, list_pipelines
 from infra.tracking.store import FinishedRun, RunStore, known_store
 from pipeline.plan import STAGES
+from reid_core.data.path_safety import absolute
 from reid_core.errors import UserError
 from reid_core.models.weights import IDENTITY_FILE, find_identity, read_header
 
@@ -45,8 +46,8 @@ def find_encoder(run: str | None, home: Home) -> TrainedEncoder:
     Returns:
         The encoder; the file's header was read.
     """
-    if run is not None and (path := Path(run).expanduser()).exists():
-        return _checked(find_identity(path) if path.is_dir() else path, str(path))
+    if run is not None and (path := absolute(Path(run))).exists():
+        return _checked(find_identity(path) if path.is_dir() else path, run)
     if run is not None and ("/" in run or run.endswith(".safetensors")):
         raise UserError(f"--run names {run}, which does not exist; give a run id, a run folder or a .safetensors file")
     uri = known_store(home)

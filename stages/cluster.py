@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydantic import Field
@@ -12,7 +13,7 @@ from infra.tracking.protocol import Tracker
 from reid_core.data.images import load_images
 from reid_core.data.manifest import read_manifest, unlabelled
 from stages.embedding import embed_images
-from stages.stage import Stage, StageConfig
+from stages.stage import Prospect, Stage, StageConfig
 from stages.training.clustering import (
     ClusterConfig,
     cluster_numbers,
@@ -21,6 +22,7 @@ from stages.training.clustering import (
     write_pseudo_labels,
 )
 from stages.training.conditions import read_conditions, write_conditions
+from stages.training.data import check_cameras
 from stages.training.pictures import write_cluster_pictures
 
 MEMORY = "memory.npy"
@@ -32,6 +34,12 @@ class ClusterStageConfig(StageConfig):
     clustering: ClusterConfig = Field(default_factory=ClusterConfig, description="How images become pseudo labels.")
     num_clusters_shown: int = Field(8, ge=1, le=100, description="Clusters of a sheet (ours).")
     num_images_shown: int = Field(10, ge=2, le=100, description="Images of a row of a sheet (ours).")
+
+
+def check(configs: Mapping[str, Any], prospect: Prospect) -> None:
+    """Refuse cameras that nobody knows."""
+    settings: ClusterConfig = configs["cluster"].clustering
+    check_cameras("cluster", [f"clustering.{name}" for name in settings.camera_ids()], settings, prospect)
 
 
 def run(
@@ -79,6 +87,7 @@ STAGE = Stage(
     run=run,
     does="embeds every image and gives the first pseudo labels",
     pseudo_labels="after identity warm-up",
+    check=check,
 )
 
 

@@ -18,12 +18,13 @@ from reid_core.data.datasets.find import SYNTHETIC, canonical_name, describe_nam
 from reid_core.data.datasets.layouts import read_images
 from reid_core.data.images import Verdict, load_images, refuse_many_unreadable, verify_image
 from reid_core.data.manifest import SCHEMA, Manifest, content_digests, read_manifest, write_manifest
+from reid_core.data.path_safety import absolute
 from reid_core.data.synthetic.settings import VERSION as RENDERER_VERSION
 from reid_core.data.synthetic.settings import SyntheticSettings
 from reid_core.data.synthetic.write import finish, plan_shards, render_shard
 from reid_core.errors import UserError
 from reid_core.evaluation.sheets import Cell, draw_sheet
-from stages.stage import ResultNeutral, Stage, StageConfig
+from stages.stage import Prospect, ResultNeutral, Stage, StageConfig
 
 _LOG = logging.getLogger(__name__)
 _SHARD = 1024  # images checked by one task
@@ -60,23 +61,39 @@ class DataConfig(StageConfig):
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         # The same folder is the same configuration wherever the command was typed.
-        return path and path.expanduser().absolute()
+        return path and absolute(path)
 
     @field_validator("naming")
     @classmethod
     def _absolute_table(cls, naming: Naming) -> Naming:
-        return replace(naming, table=naming.table and naming.table.expanduser().absolute())
+        return replace(naming, table=naming.table and absolute(naming.table))
 
 
-def check(config: DataConfig) -> None:
-    """Raise a UserError when the data cannot be used, and say what it lacks, before any work; nothing is decoded."""
+def check(config: DataConfig) -> Prospect:
+    """Say what the images lack, and return what is known of them; a UserError when they cannot be used.
+
+    Nothing is decoded or written.
+    """
+    size = (config.image_height, config.image_width)
     if config.dataset == SYNTHETIC:
-        return
-    dataset = _find(config)
-    for note in dataset.notes:
-        _LOG.warning("%s", note)
-    if (reason := why_not_ranked(dataset.records)) is not None:
-        _LOG.warning("evaluation will be skipped: %s", reason)
+        people = config.synthetic
+        num_train = people.num_train_people * people.images_per_person
+        prospect = Prospect(num_train, people.num_cameras, is_rendered=True, not_ranked=None, image_size=size)
+    else:
+        dataset = _find(config)
+        train = [record.camera_id for record in dataset.records if record.split == "train"]
+        num_cameras = 0 if None in train else len(set(train))
+        not_ranked = why_not_ranked(dataset.records)
+        prospect = Prospect(len(train), num_cameras, is_rendered=False, not_ranked=not_ranked, image_size=size)
+        for note in dataset.notes:
+            _LOG.warning("%s", note)
+        if not_ranked is not None:
+            _LOG.warning("evaluation will be skipped: %s", not_ranked)
+    if prospect.num_train < _MIN_TRAIN:
+        raise UserError(
+            f"{config.dataset} has {prospect.num_train} training images, wanted at least {_MIN_TRAIN}; add images"
+        )
+    return prospect
 
 
 def content_digest(config: DataConfig) -> str:
@@ -158,7 +175,6 @@ STAGE = Stage(
     run=run,
     does="finds the images, or renders people, and writes the image table",
     deterministic=True,
-    check=check,
     content=content_digest,
     reads=lambda config: [] if config.dataset == "synthetic" else [config.data_root or Path("data")],
     still_serves=still_serves,

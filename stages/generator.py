@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -13,6 +13,7 @@ from torch import Tensor
 from infra.compute.protocol import Compute, TrainContext
 from infra.tracking.protocol import Tracker
 from reid_core.data.sampling import shuffled_batches
+from reid_core.errors import UserError
 from reid_core.evaluation.colour_probe import colour_probe
 from reid_core.learning.generator_step import (
     GenerationSettings,
@@ -25,10 +26,10 @@ from reid_core.learning.mixing import MixingKind
 from reid_core.learning.timer import Timer
 from reid_core.models.discriminator import Discriminator
 from reid_core.models.generator import Generator, StructureNorm
-from reid_core.models.identity import PaintedFrom, painted_maps
+from reid_core.models.identity import IdentityEncoder, PaintedFrom, painted_maps
 from reid_core.models.weights import load_identity, network_header, save_weights
 from reid_core.seeds import generator_for, initialised
-from stages.stage import ResultNeutral, Stage, StageConfig
+from stages.stage import Prospect, ResultNeutral, Stage, StageConfig
 from stages.training.conditions import read_conditions, write_conditions
 from stages.training.data import (
     ANGLES,
@@ -126,6 +127,20 @@ class _Job:
     mesh_dir: Path
     identity_dir: Path
     out_dir: Path
+
+
+def check(configs: Mapping[str, Any], prospect: Prospect) -> None:
+    """Refuse batches that do not split, rotations without maps, and networks that do not fit encoder or images."""
+    config: GeneratorConfig = configs["generator"]
+    check_split("generator", config.batch_size, config.num_ranks)
+    check_angles(config.angles)
+    with torch.device("meta"):  # without memory
+        painted_maps(IdentityEncoder(configs["identity"].arch).map_channels, config.painted_from)
+    if min(prospect.image_size) < 2**config.discriminator_layers:
+        raise UserError(
+            f"images of {prospect.image_size[0]} x {prospect.image_size[1]} pixels are too small for "
+            f"generator.discriminator_layers={config.discriminator_layers}, each of which halves them; lower it"
+        )
 
 
 def run(config: GeneratorConfig, inputs: Mapping[str, Path], out_dir: Path, compute: Compute, tracker: Tracker) -> None:
@@ -326,4 +341,5 @@ STAGE = Stage(
     needs=("data", "mesh", "identity"),
     run=run,
     does="learns to draw a person from another side",
+    check=check,
 )

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from infra.compute.protocol import Compute, TrainContext
 from infra.tracking.protocol import Tracker
 from reid_core.data.augment import Augmentation, augment, draw_augmentation
+from reid_core.data.manifest import content_digests
 from reid_core.data.sampling import pk_batches
 from reid_core.data.transfer import send
 from reid_core.distributed import own_rows, own_slice, synchronise_buffers
@@ -29,13 +30,21 @@ from reid_core.learning.memory import (
 )
 from reid_core.learning.timer import Timer
 from reid_core.models.identity import IdentityEncoder
-from reid_core.models.weights import IDENTITY_FILE, LoadReport, identity_header, load_pretrained, save_weights
+from reid_core.models.weights import (
+    IDENTITY_FILE,
+    LoadReport,
+    check_pretrained,
+    identity_header,
+    load_pretrained,
+    save_weights,
+)
 from reid_core.seeds import generator_for, initialised
-from stages.stage import MONITOR, Encoder, ResultNeutral, Stage, StageConfig
+from stages.stage import MONITOR, Encoder, Prospect, ResultNeutral, Stage, StageConfig
 from stages.training.clustering import ClusterConfig, cluster_epoch, start_cluster_workers
 from stages.training.conditions import untrained, write_conditions
 from stages.training.data import (
     TrainingImages,
+    check_cameras,
     check_split,
     embed_training_images,
     log_epoch,
@@ -93,6 +102,20 @@ class IdentityConfig(StageConfig):
         """Return the settings by which camera ids reach the encoder."""
         used = ["cameras.weight"] * (self.cameras.weight > 0) + ["use_cameras"] * self.use_cameras
         return used + [f"clustering.{name}" for name in self.clustering.camera_ids()]
+
+
+def check(configs: Mapping[str, Any], prospect: Prospect) -> None:
+    """Refuse batches that do not split, cameras that nobody knows, and weights that do not fit."""
+    config: IdentityConfig = configs["identity"]
+    check_split("identity", config.batch_size, config.num_ranks, config.batch_norm_images)
+    check_cameras("identity", config.camera_ids(), config.clustering, prospect)
+    check_pretrained(config.arch, config.weights)
+
+
+def content_digest(config: IdentityConfig) -> str | None:
+    """Return a short name of the content of a checkpoint file, or None where the weights are none."""
+    path = Path(config.weights)
+    return content_digests([path])[0] if path.is_file() else None
 
 
 def run(config: IdentityConfig, inputs: Mapping[str, Path], out_dir: Path, compute: Compute, tracker: Tracker) -> None:
@@ -391,5 +414,7 @@ STAGE = Stage(
         Encoder("untrained", "untrained encoder", "untrained.safetensors"),
         Encoder("identity", "identity warm-up", IDENTITY_FILE),
     ),
+    check=check,
+    content=content_digest,
     reads=lambda config: [weights] if (weights := Path(config.weights)).is_file() else [],
 )

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -34,7 +34,7 @@ from reid_core.models.weights import (
 )
 from reid_core.seeds import generator_for
 from stages.cluster import read_memory
-from stages.stage import MONITOR, Encoder, ResultNeutral, Stage, StageConfig
+from stages.stage import MONITOR, Encoder, Prospect, ResultNeutral, Stage, StageConfig
 from stages.training.clustering import ClusterConfig, cluster_epoch, start_cluster_workers, write_pseudo_labels
 from stages.training.conditions import read_conditions, write_conditions
 from stages.training.data import (
@@ -43,6 +43,7 @@ from stages.training.data import (
     GuidanceSource,
     TrainingImages,
     check_angles,
+    check_cameras,
     check_split,
     embed_training_images,
     log_epoch,
@@ -136,6 +137,14 @@ class JointConfig(StageConfig):
         if not self.updates_generator(iteration):
             return False
         return iteration // self.generator_every % self.optim.discriminator_every == 0
+
+
+def check(configs: Mapping[str, Any], prospect: Prospect) -> None:
+    """Refuse batches that do not split, rotations without maps, and cameras that nobody knows."""
+    config: JointConfig = configs["joint"]
+    check_split("joint", config.batch_size, config.num_ranks, config.batch_norm_images)
+    check_angles(config.angles)
+    check_cameras("joint", config.camera_ids(), config.clustering, prospect)
 
 
 def run(config: JointConfig, inputs: Mapping[str, Path], out_dir: Path, compute: Compute, tracker: Tracker) -> None:
@@ -425,4 +434,5 @@ STAGE = Stage(
     does="encoder and generator learn together from generated views",
     encoders=(Encoder("joint", "joint training", IDENTITY_FILE),),
     pseudo_labels="end of joint training",
+    check=check,
 )

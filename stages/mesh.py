@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field, field_validator
@@ -17,6 +17,7 @@ from pydantic import Field, field_validator
 from infra.compute.protocol import Compute
 from infra.tracking.protocol import Tracker
 from reid_core.data.manifest import UnlabelledImages, content_digests, manifest_digest, read_manifest, unlabelled
+from reid_core.data.path_safety import absolute
 from reid_core.errors import UserError
 from reid_core.mesh.body import STATUSES, Topology
 from reid_core.mesh.cache import VERSION, CacheInfo, MeshCache, open_mesh_cache
@@ -27,7 +28,7 @@ from reid_core.mesh.sheet import NAME, contact_sheet, save_sheet
 from reid_core.mesh.smpl_model import check_smpl_model
 from reid_core.mesh.smpl_source import SmplSource, read_smpl_table
 from reid_core.mesh.sources import EstimateSource, NoSource, Source, TruthSource
-from stages.stage import Stage, StageConfig
+from stages.stage import Prospect, Stage, StageConfig
 
 _LOG = logging.getLogger(__name__)
 # Raised when a source makes other bodies or other maps of the same images.
@@ -67,7 +68,7 @@ class MeshConfig(StageConfig):
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         # The same file is the same configuration wherever the command was typed.
-        return path and path.expanduser().absolute()
+        return path and absolute(path)
 
 
 @dataclass(frozen=True)
@@ -226,6 +227,22 @@ def check_source(config: MeshConfig) -> None:
         find_maps(_wanted(config, "maps_dir"), ())
 
 
+def check(configs: Mapping[str, Any], prospect: Prospect) -> None:
+    """Refuse sources that lack a file, or the bodies of rendered people."""
+    config: MeshConfig = configs["mesh"]
+    if config.source == "truth" and not prospect.is_rendered:
+        raise UserError(
+            "mesh.source=truth wants the bodies of rendered people, but the images of this data set are photographs; "
+            "use mesh.source=auto"
+        )
+    check_source(config)
+    unread = {"smpl": ("smpl_table", "smpl_model"), "images": ("maps_dir",)}
+    for source, names in unread.items():
+        for name in names:
+            if source != config.source and getattr(config, name) is not None:
+                _LOG.warning("mesh.%s is not read, because mesh.source is %s and not %s", name, config.source, source)
+
+
 def content_digest(config: MeshConfig) -> str | None:
     """Return a short name of the files that a source reads from outside of the pipeline; a UserError when they lack."""
     if config.source not in ("smpl", "images"):
@@ -309,6 +326,7 @@ STAGE = Stage(
     run=run,
     does="places a 3D body into each image and draws it from eight sides",
     deterministic=True,
+    check=check,
     content=content_digest,
     reads=read_by_workers,
 )

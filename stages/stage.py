@@ -33,6 +33,25 @@ class ResultNeutral:
 
 
 @dataclass(frozen=True)
+class Prospect:
+    """What files and configuration tell of the images before any of them is decoded.
+
+    Attributes:
+        num_train: Training images.
+        num_cameras: Cameras of the training images; 0 where one of them does not say its own.
+        is_rendered: Whether people are rendered, so that their bodies are known.
+        not_ranked: Why the test images cannot be ranked; None where they can.
+        image_size: Height and width that networks see, in pixels.
+    """
+
+    num_train: int
+    num_cameras: int
+    is_rendered: bool
+    not_ranked: str | None
+    image_size: tuple[int, int]
+
+
+@dataclass(frozen=True)
 class Encoder:
     """One identity encoder that a stage leaves.
 
@@ -63,7 +82,8 @@ class Stage:
         encoders: Identity encoders that it leaves, its best one last.
         pseudo_labels: What results call the pseudo labels that it leaves; empty where it leaves none.
         deterministic: Whether its results are the same with and without the deterministic mode.
-        check: Raises a UserError where what a configuration names is not there; called before any work.
+        check: ``check(configs, prospect)`` raises a UserError for what the stage would refuse, as far as files and the
+            configurations of all stages tell; called before any work.
         content: Returns a digest of what a configuration reads from outside of the pipeline; None for nothing.
         reads: Returns the files and folders that workers open, so that every node of a cluster must see them.
         still_serves: Asked of the artifacts of a finished run with the same fingerprint before they are reused:
@@ -79,7 +99,7 @@ class Stage:
     encoders: tuple[Encoder, ...] = ()
     pseudo_labels: str = ""
     deterministic: bool = False
-    check: Callable[[Any], None] | None = None
+    check: Callable[[Mapping[str, Any], Prospect], None] | None = None
     content: Callable[[Any], str | None] | None = None
     reads: Callable[[Any], Sequence[Path]] | None = None
     still_serves: Callable[[Any, Path], bool] | None = None

@@ -5,19 +5,23 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from infra.compute.machine import available_cpus, available_gpus
 from infra.tracking.store import RunStore
 from pipeline.command import Options, plan_of, resolve
+from pipeline.estimate import warn_of_cpus
 from pipeline.plan import STAGES, Plan, check
-from pipeline.tune.objective import Objective, find_objective, listened_stage
+from pipeline.tune.objective import Objective, check_objective, find_objective, listened_stage
 from pipeline.tune.ray_tune import Schedule
 from pipeline.tune.space import Dimension, check_space, read_space
 from reid_core.errors import UserError
-from stages.stage import StageConfig
+from stages import data
+from stages.stage import Prospect, StageConfig
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ class Search:
         stage: Whose epochs are listened to; a trial ends with it.
         preset: Name of the preset.
         configs: Of every stage, before anything varies.
+        prospect: Of the images.
         shared: Stages above the first that varies; None where there is none.
         schedule: How many trials, and which of them are stopped early.
         name: Known by what would change its results, so that the same command continues it.
@@ -73,6 +78,7 @@ class Search:
     stage: str
     preset: str
     configs: Mapping[str, StageConfig]
+    prospect: Prospect
     shared: Plan | None
     schedule: Schedule
     name: str
@@ -101,10 +107,13 @@ def prepare(options: SearchOptions) -> Search:
     space = read_space(options.space, options.vary)
     preset, configs = resolve(base, None)
 
+    look = cache(data.check)  # the images are the same for all values
+    prospect = check(configs, look=look)
+
     def configure(overrides: Any) -> None:
         texts = tuple(f"{key}={json.dumps(value)}" for key, value in overrides)
         _, varied = resolve(dataclasses.replace(base, overrides=(*base.overrides, *texts)), None)
-        check(varied)
+        check(varied, look=look)
 
     check_space(space, configure)
     searched = {dimension.stage for dimension in space}
@@ -115,6 +124,7 @@ def prepare(options: SearchOptions) -> Search:
         raise UserError(f"{stage}.num_epochs is what trials are compared over, so it cannot vary; leave it out")
     if num_epochs < 1:
         raise UserError(f"trials are compared by their epochs, but {stage}.num_epochs is {num_epochs}; raise it")
+    check_objective(objective, stage, configs, prospect)
     if options.concurrency is not None and options.concurrency > options.num_trials:
         raise UserError(f"{options.concurrency} trials at the same time are more than {options.num_trials} trials")
     if options.reduction == 1:
@@ -135,7 +145,17 @@ def prepare(options: SearchOptions) -> Search:
     facts = [*map(str, space), objective.name, dataclasses.asdict(schedule), whole.fingerprints[stage]]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
     label = Path(options.space).stem if options.space else "settings"
-    return Search(options, space, objective, stage, preset, configs, shared, schedule, f"{label}-{digest}")
+    return Search(options, space, objective, stage, preset, configs, prospect, shared, schedule, f"{label}-{digest}")
+
+
+def warn_of_long_search(search: Search) -> None:
+    """Warn when the trials of a search take long without a GPU; pruning makes it shorter."""
+    if search.options.gpus_per_trial and available_gpus():
+        return
+    names = [stage.name for stage in STAGES]
+    once = {stage.name for stage in search.shared.stages} if search.shared is not None else set()
+    times = {name: 1 if name in once else search.schedule.num_trials for name in names[: names.index(search.stage) + 1]}
+    warn_of_cpus(search.configs, times, search.prospect, search.options.pipeline.num_cpus or available_cpus())
 
 
 def show_search(console: Console, search: Search, store: RunStore, folder: Path) -> None:

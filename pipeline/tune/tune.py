@@ -10,13 +10,14 @@ from pathlib import Path
 from rich.console import Console
 
 from infra.compute.protocol import Compute
+from infra.compute.ray_cluster import joins_cluster
 from infra.home import Home, check_home, find_home
 from infra.progress import ProgressBar, progress_bar, watching
 from infra.tracking.store import RunStore, check_store, tracking_uri
 from pipeline.command import Options, open_compute
 from pipeline.plan import read_by_workers
 from pipeline.runner import run_plan
-from pipeline.tune.prepare import Search, SearchOptions, prepare, show_search
+from pipeline.tune.prepare import Search, SearchOptions, prepare, show_search, warn_of_long_search
 from pipeline.tune.ray_tune import run_trials
 from pipeline.tune.results import (
     best_trial,
@@ -53,6 +54,9 @@ def run_search(options: SearchOptions, console: Console) -> None:
     store = RunStore(home, uri, search.dataset)
     if options.pipeline.dry_run:
         show_search(console, search, store, folder)
+    if not joins_cluster():
+        warn_of_long_search(search)
+    if options.pipeline.dry_run:
         return
     with open_compute(options.pipeline) as compute:
         compute.prepare(read_by_workers(search.configs), written=home.root)

@@ -144,6 +144,22 @@ def load_pretrained(encoder: IdentityEncoder, weights: str) -> LoadReport:
     return load_foreign(encoder, state, source=weights)
 
 
+def check_pretrained(arch: str, weights: str) -> None:
+    """Refuse weights that would not fill an encoder, as far as this machine tells: nothing is downloaded.
+
+    Args:
+        arch: Of the encoder.
+        weights: As for ``load_pretrained``.
+    """
+    if weights not in ("none", "imagenet"):
+        load_pretrained(IdentityEncoder(arch), weights)
+        return
+    with torch.device("meta"):  # without memory: an unknown architecture is refused
+        IdentityEncoder(arch)
+    if weights == "imagenet":
+        _imagenet_weights(arch)
+
+
 def load_foreign(encoder: IdentityEncoder, state: Mapping[str, Tensor], *, source: str) -> LoadReport:
     """Fill an encoder from another project's state dict, by name and shape; refuse what fits only here and there.
 
@@ -272,14 +288,18 @@ def _offline_state(arch: str) -> Mapping[str, Tensor]:
     return packaged_imagenet_state()
 
 
-def _imagenet_state(arch: str) -> dict[str, Tensor]:
+def _imagenet_weights(arch: str) -> Any:
     try:
-        weights = zoo.get_model_weights(arch)
+        return next(iter(zoo.get_model_weights(arch)))
     except ValueError as error:
         other = "weights=offline" if arch == LITE else "weights=none or a file"
         raise UserError(f"torchvision has no ImageNet weights for {arch}; choose {other}") from error
+
+
+def _imagenet_state(arch: str) -> dict[str, Tensor]:
+    weights = _imagenet_weights(arch)
     try:
-        return dict(next(iter(weights)).get_state_dict(progress=False))
+        return dict(weights.get_state_dict(progress=False))
     except (URLError, OSError) as error:
         raise UserError(
             f"ImageNet weights of {arch} could not be downloaded ({error}); "

@@ -11,6 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from infra.tracking.protocol import Tracker
+from reid_core.clustering.settings import LabelSettings
 from reid_core.data.images import as_float, is_whole, map_decoded, write_decoded
 from reid_core.data.manifest import UnlabelledImages, manifest_digest, read_manifest, unlabelled
 from reid_core.data.transfer import send
@@ -21,7 +22,7 @@ from reid_core.learning.generation import GenerationBatch, Turnable, draw_angles
 from reid_core.learning.mixing import Mixture, draw_mixture
 from reid_core.learning.timer import Timer
 from reid_core.mesh.cache import open_mesh_cache
-from stages.stage import HISTORY, StageConfig
+from stages.stage import HISTORY, Prospect, StageConfig
 from stages.training.hardware import HardwareConfig
 from stages.training.state import Progress
 
@@ -69,6 +70,27 @@ def check_split(stage: str, batch_size: int, num_ranks: int, batch_norm_images: 
             )
     if batch_norm_images == 1:
         raise UserError(f"{stage}: batch_norm_images=1 leaves nothing to normalise by; choose 2 or more")
+
+
+def check_cameras(stage: str, used: Sequence[str], clustering: LabelSettings, prospect: Prospect) -> None:
+    """Refuse settings that need cameras which the training images do not name.
+
+    Args:
+        stage: Name of the stage.
+        used: Its settings by which camera ids have an effect.
+        clustering: Its pseudo labels.
+        prospect: Of the images.
+    """
+    if used and not prospect.num_cameras:
+        raise UserError(
+            f"{stage}.{used[0]} wants the camera of every training image, but the data set does not know it; leave the "
+            "setting out, or name cameras as in 0002_c1s1_000451_03.jpg"
+        )
+    if clustering.min_cameras > max(prospect.num_cameras, 1):
+        raise UserError(
+            f"{stage}.clustering.min_cameras={clustering.min_cameras} leaves no cluster, because the training images "
+            f"come from {prospect.num_cameras} cameras; lower it"
+        )
 
 
 def read_view(data_dir: Path) -> UnlabelledImages:
