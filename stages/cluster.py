@@ -55,9 +55,10 @@ def run(
 
     settings = config.clustering
     cameras = None if images.cameras is None else np.array(images.cameras)
+    tracklets = None if images.tracklets is None else np.array(images.tracklets)
     workers = start_cluster_workers(compute, settings, len(memory))
     try:
-        result = pseudo_labels(memory, workers, settings, cameras=cameras)
+        result = pseudo_labels(memory, workers, settings, cameras=cameras, tracklets=tracklets)
     finally:
         workers.stop()
     write_pseudo_labels(out_dir / "pseudo_labels" / "epoch-0000.parquet", images.image_ids, result.labels)

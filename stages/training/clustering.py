@@ -19,6 +19,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from infra.compute.protocol import Compute, TrainContext, Workers
+from reid_core.clustering.must_link import link_tracklets
 from reid_core.clustering.settings import LabelSettings
 from reid_core.clustering.worker import ClusterWorker, InvertedListPlan, SearchWith
 from reid_core.distributed import broadcast
@@ -117,7 +118,12 @@ def start_cluster_workers(compute: Compute, config: ClusterConfig, num_images: i
 
 
 def pseudo_labels(
-    features: np.ndarray, workers: Workers, config: ClusterConfig, *, cameras: np.ndarray | None = None
+    features: np.ndarray,
+    workers: Workers,
+    config: ClusterConfig,
+    *,
+    cameras: np.ndarray | None = None,
+    tracklets: np.ndarray | None = None,
 ) -> PseudoLabels:
     """Cluster images in the workers' processes.
 
@@ -127,6 +133,8 @@ def pseudo_labels(
         config: All settings.
         cameras: Camera of each image, (N,), or None where unknown; wanted by ``min_cameras`` and
             ``centre_cameras`` only.
+        tracklets: Images of one number from 0 show one person and get one cluster; -1 or None where nothing is known,
+            (N,).
 
     Returns:
         Labels; the same for every number of workers.
@@ -150,7 +158,11 @@ def pseudo_labels(
     [result] = workers.map("label", [task], shared=features)
     if result.note:
         _LOG.warning("clustering found %s", result.note)
-    return PseudoLabels(result.labels, result.note, result.eps, result.silhouette, result.num_dropped, recall)
+    labels = result.labels
+    if tracklets is not None:
+        # A tracklet lies under one camera: alone it is no cluster where several cameras are wanted.
+        labels = link_tracklets(labels, tracklets, new_clusters=config.min_cameras == 1)
+    return PseudoLabels(labels, result.note, result.eps, result.silhouette, result.num_dropped, recall)
 
 
 def prepared(features: np.ndarray) -> np.ndarray:
@@ -280,7 +292,8 @@ def cluster_epoch(
     if context.rank == 0:
         assert context.workers is not None, "clustering needs FAISS workers"
         cameras = None if images.cameras is None else images.cameras.numpy()
-        result = pseudo_labels(features.numpy(), context.workers, config, cameras=cameras)
+        tracklets = None if images.view.tracklets is None else np.array(images.view.tracklets)
+        result = pseudo_labels(features.numpy(), context.workers, config, cameras=cameras, tracklets=tracklets)
         labels = torch.from_numpy(result.labels).long()
         if pictures_in is not None:
             write_cluster_pictures(

@@ -102,7 +102,7 @@ class TrainingImages:
     """The unlabelled training images as bytes.
 
     Attributes:
-        view: Image ids, files and cameras.
+        view: Image ids, files, cameras and tracklets.
         pixels: uint8, shape (N, 3, H, W); mapped from a file.
         size: H and W.
         cameras: Camera of each image, shape (N,), or None.

@@ -199,8 +199,15 @@ def read_text(path: Path) -> str:
         return content.decode("latin-1")
 
 
-def refuse_missing_images(root: Path, records: Sequence[Record], source: str = "the lists") -> None:
-    """Raise when lists name images that are not there: lists of one version beside images of another."""
+_OTHER_VERSION = (
+    "lists and images of different versions lie together, or the archive was not unpacked to its end: unpack it again"
+)
+
+
+def refuse_missing_images(
+    root: Path, records: Sequence[Record], *, source: str = "the lists", advice: str = _OTHER_VERSION
+) -> None:
+    """Raise when lists name images that are not there."""
     there: set[str] = set()
     for folder in sorted({os.path.dirname(record.path) for record in records}):  # noqa: PTH120 - 100,000 of them
         try:
@@ -214,8 +221,7 @@ def refuse_missing_images(root: Path, records: Sequence[Record], source: str = "
     if missing:
         raise UserError(
             f"{len(missing):,} of {len(records):,} images that {source} in {root} name are not there (first: "
-            f"{first_names(missing)}); lists and images of different versions lie together, or the archive was not "
-            "unpacked to its end: unpack it again"
+            f"{first_names(missing)}); {advice}"
         )
 
 

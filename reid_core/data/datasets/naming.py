@@ -119,7 +119,7 @@ def read_table(root: Path, table: Path, pictures: Sequence[str]) -> tuple[list[R
     said = list(zip(splits, paths, statements, strict=True))
     records = _records(said)
     notes += _remarks(said)
-    refuse_missing_images(root, records, source=str(table))
+    refuse_missing_images(root, records, source=str(table), advice="correct the table, or put them there")
     named = set(paths)
     if unnamed := [path for path in pictures if path not in named]:
         notes.append(f"left out, because {table.name} does not name them: {first_names(unnamed)}")
@@ -148,12 +148,18 @@ def _records(said: Sequence[tuple[str, str, Statement]]) -> list[Record]:
 def _remarks(said: Sequence[tuple[str, str, Statement]]) -> list[str]:
     """Say what was read as cameras, so that a wrong pattern or folder shows, and where none is known."""
     images = Counter(statement.camera for _, _, statement in said)
+    tracked = [statement.tracklet for _, _, statement in said if statement.tracklet]
+    remarks = []
+    if tracked:
+        remarks.append(
+            f"{len(tracked):,} images lie in {len(set(tracked)):,} tracklets: training is told that each is one person"
+        )
     unknown = images.pop(None, 0)
     if not images:
-        return []
+        return remarks
     listed = [f"{printable(camera)} ({num:,})" for camera, num in sorted(images.items()) if camera is not None]
     more = ", ..." if len(listed) > _NAMED_CAMERAS else ""
-    remarks = [f"read as cameras, with their images: {', '.join(listed[:_NAMED_CAMERAS])}{more}"]
+    remarks.append(f"read as cameras, with their images: {', '.join(listed[:_NAMED_CAMERAS])}{more}")
     if unknown:
         remarks.append(
             f"the camera of {unknown:,} of {len(said):,} images is not known, so that training takes no camera as known"

@@ -60,6 +60,21 @@ def test_the_unlabelled_view_has_paths_and_cameras_only(tmp_path: Path) -> None:
     assert unlabelled(_manifest(tmp_path, camera=None)).cameras is None
 
 
+def test_a_manifest_of_an_earlier_version_knows_no_tracklet(tmp_path: Path) -> None:
+    written = _manifest(tmp_path)
+    write_manifest(written, tmp_path / "manifest.parquet", root="/images")
+    pq.write_table(pq.read_table(tmp_path / "manifest.parquet").drop_columns("tracklet_id"), tmp_path / "old.parquet")
+    assert read_manifest(tmp_path / "old.parquet").table.equals(written.table)
+    assert unlabelled(written).tracklets is None
+
+
+def test_tracklets_are_in_the_unlabelled_view(tmp_path: Path) -> None:
+    manifest = _manifest(tmp_path)
+    column = pa.array([5, None, None, None], pa.int32())
+    table = manifest.table.set_column(SCHEMA.get_field_index("tracklet_id"), SCHEMA.field("tracklet_id"), column)
+    assert unlabelled(Manifest(table, tmp_path, {})).tracklets == (5, -1)
+
+
 def test_what_is_no_manifest_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="run the data stage again"):
         read_manifest(tmp_path / "missing.parquet")

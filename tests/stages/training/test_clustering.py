@@ -72,6 +72,17 @@ def test_groups_are_found_whatever_the_number_of_workers(
     assert (found[0].num_clusters, found[0].num_outliers, found[0].note) == (6, 1, "")
 
 
+def test_images_of_one_tracklet_share_a_cluster(pools: dict[int, Workers]) -> None:
+    features = np.concatenate([_groups(6, 12), -_groups(1, 1)])
+    tracklets = np.full(len(features), -1)
+    tracklets[[0, 12]] = 4  # of the first two groups
+    tracklets[[30, 72]] = 9  # of the third group, and the outlier
+    config = ClusterConfig(k1=12, k2=3, eps=0.4, min_samples=4)
+    found = pseudo_labels(features, pools[1], config, tracklets=tracklets)
+    np.testing.assert_array_equal(found.labels, [*np.repeat([0, 0, 1, 2, 3, 4], 12), 1])
+    assert (found.num_clusters, found.num_outliers) == (5, 0)
+
+
 @pytest.mark.parametrize("executor", ["local", "ray"])
 def test_a_worker_killed_in_the_middle_of_the_search_is_replaced(
     executor: str, pools: dict[int, Workers], monkeypatch: pytest.MonkeyPatch
