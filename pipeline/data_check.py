@@ -17,9 +17,8 @@ from reid_core.data.datasets.base import (
     why_not_ranked,
 )
 from reid_core.data.datasets.find import SYNTHETIC, candidates, canonical_name, find_dataset, spec_of
-from reid_core.data.datasets.tree import printable
 from reid_core.data.images import refuse_many_unreadable
-from reid_core.errors import UserError
+from reid_core.errors import UserError, printable
 from stages.data import find_problems
 
 _LISTED = 20  # unreadable files that are named

@@ -76,6 +76,8 @@ def check(config: DataConfig) -> Prospect:
     """
     size = (config.image_height, config.image_width)
     if config.dataset == SYNTHETIC:
+        if config.naming != Naming():
+            raise UserError("data.naming is for DATASET=folder: rendered people have names of their own; leave it out")
         people = config.synthetic
         num_train = people.num_train_people * people.images_per_person
         prospect = Prospect(num_train, people.num_cameras, is_rendered=True, not_ranked=None, image_size=size)

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from infra.compute.local import LocalCompute
 from infra.home import Home
 from infra.tracking.protocol import SilentTracker
+from reid_core.data.datasets.base import Naming
 from reid_core.data.datasets.tree import mark_results
 from reid_core.data.manifest import Manifest, read_manifest, unlabelled
 from reid_core.data.synthetic.settings import SyntheticSettings
@@ -193,6 +194,20 @@ def test_what_the_data_lacks_is_said_before_any_work(tmp_path: Path, caplog: pyt
     check(_folder(root))
     assert "evaluation will be skipped: none of the 4 queries has a gallery image of the same person" in caplog.text
     assert "does not read them as pictures: 1 .mp4" in caplog.text
+
+
+def test_how_names_are_read_is_not_part_of_the_identity_but_what_they_say_is(tmp_path: Path) -> None:
+    root = write_crops(tmp_path / "crops" / "hall").parent
+    write_crops(root / "yard")
+    plain = content_digest(_folder(root))
+    by_folder = _folder(root).model_copy(update={"naming": Naming(camera_from="folder")})
+    by_pattern = _folder(root).model_copy(update={"naming": Naming(pattern=r"^(?P<camera>\w+)/")})
+    assert plain != content_digest(by_folder) == content_digest(by_pattern)
+    relative = DataConfig(dataset="folder", naming=Naming(table=Path("table.csv")))
+    assert relative.naming.table is not None
+    assert relative.naming.table.is_absolute()
+    with pytest.raises(UserError, match="rendered people have names of their own"):
+        check(DataConfig(naming=Naming(camera_from="folder")))
 
 
 def test_own_results_below_the_pictures_change_nothing(tmp_path: Path) -> None:

@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 
 from reid_core.data.datasets.base import SPLITS, Naming, Record
 from reid_core.data.datasets.layouts import plain, read_text, refuse_missing_images
-from reid_core.data.datasets.tree import first_names, is_image_name, printable
+from reid_core.data.datasets.tree import first_names, is_image_name
 from reid_core.data.path_safety import leaves_root
-from reid_core.errors import UserError
+from reid_core.errors import UserError, printable
 
 _COLUMNS = {
     "path": ("path", "file", "filename", "image", "imagepath", "imagename"),
@@ -200,6 +200,9 @@ def _relative(path: str | None, root: Path, table: Path) -> str:
 
 def _read_columns(table: Path) -> tuple[dict[str, list[str | None]], list[str]]:
     """Return the columns that are known, by name, and the names of the others."""
+    if not table.is_file():
+        came = "is no file" if table.exists() else "does not exist"
+        raise UserError(f"the table {table} {came}; wanted a CSV or Parquet file")
     try:
         rows = _read_parquet(table) if table.suffix.lower() in (".parquet", ".pq") else _read_csv(table)
     except (OSError, pa.ArrowException, csv.Error, ValueError) as error:

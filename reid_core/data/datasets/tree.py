@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from reid_core.errors import UserError
+from reid_core.errors import UserError, printable
 
 # The names under which JPEG, PNG, BMP, WebP, TIFF, GIF and PPM are known.
 _PICTURES = ".jpg .jpeg .jpe .jfif .png .bmp .dib .webp .tif .tiff .gif .ppm .pgm .pbm .pnm"
@@ -20,6 +20,7 @@ _BESIDE = (
 _TEXTS = frozenset(_BESIDE.split())
 _SYSTEM = frozenset({"__MACOSX", "lost+found", "$RECYCLE.BIN", "System Volume Information", "@eaDir"})
 _MARKER = ".genvar-results"
+_LARGEST_MARKER = 1_000_000  # bytes
 _NAMED = 3  # in a message; the others are counted
 
 
@@ -116,12 +117,6 @@ def mark_results(folder: Path, names: Collection[str]) -> None:
         part.replace(marker)  # a link of that name is replaced, not written through
 
 
-def printable(text: str) -> str:
-    """Return a file name as one line that every terminal can show."""
-    shown = "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
-    return shown.encode("utf-8", "backslashreplace").decode()
-
-
 def first_names(names: Sequence[str]) -> str:
     """Return the first names in words, and how many more there are."""
     more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
@@ -139,6 +134,8 @@ def _own_results(folder: Path, names: set[str]) -> set[str]:
 
 def _marked(marker: Path) -> set[str]:
     try:
+        if not marker.is_file() or marker.stat().st_size > _LARGEST_MARKER:  # a pipe would never end
+            return set()
         return set(marker.read_text(errors="replace").splitlines()) - {""}
     except OSError:
         return set()

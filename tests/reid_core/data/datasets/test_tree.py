@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from reid_core.data.datasets.tree import Tree, look_through, mark_results, printable
+from reid_core.data.datasets.tree import Tree, look_through, mark_results
 from reid_core.errors import UserError
 
 
@@ -116,13 +116,16 @@ def test_what_genvar_wrote_is_left_out_and_named(tmp_path: Path) -> None:
     ]
 
 
+def test_a_mark_that_never_ends_is_not_read(tmp_path: Path) -> None:
+    _touch(tmp_path, "a/a.jpg", "b/b.jpg")
+    os.mkfifo(tmp_path / "a" / ".genvar-results")
+    (tmp_path / "b" / ".genvar-results").symlink_to("/dev/zero")
+    assert look_through(tmp_path).pictures == ("a/a.jpg", "b/b.jpg")
+
+
 def test_a_mark_is_not_written_through_a_link(tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("keep\n")
     (tmp_path / ".genvar-results").symlink_to("precious")
     mark_results(tmp_path, ["sheet.png"])
     assert (tmp_path / "precious").read_text() == "keep\n"
     assert not (tmp_path / ".genvar-results").is_symlink()
-
-
-def test_odd_names_are_one_line() -> None:
-    assert printable("a\nb\udcff.jpg") == "a\\nb\\udcff.jpg"
