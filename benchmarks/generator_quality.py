@@ -19,8 +19,9 @@ import torch
 from benchmarks.generated_against_photographs import oriented
 from benchmarks.generated_against_rendered import rendered
 from infra.home import Home, find_home
+from infra.tracking.address import tracking_uri
 from infra.tracking.pipelines import choose_pipelines, list_pipelines
-from infra.tracking.store import RunStore, tracking_uri
+from infra.tracking.store import RunStore
 from reid_core.errors import UserError
 
 

@@ -23,8 +23,9 @@ from pathlib import Path
 from typing import Any
 
 from infra.home import Home
+from infra.tracking.address import wait_for_store
 from infra.tracking.mlflow import MlflowTracker
-from infra.tracking.store import RunStore, wait_for_store
+from infra.tracking.store import RunStore
 
 NUMBERS_A_STEP = 10
 STEPS_A_SECOND = 10

@@ -18,7 +18,8 @@ from infra.compute.machine import available_cpus, available_gpus
 from infra.compute.protocol import Compute
 from infra.compute.ray_cluster import joins_cluster
 from infra.home import Home, check_home, find_home
-from infra.tracking.store import FinishedRun, RunStore, check_store, tracking_uri
+from infra.tracking.address import check_store, tracking_uri
+from infra.tracking.store import FinishedRun, RunStore
 from pipeline.config import configure, flat, parse_override, read_config_file
 from pipeline.estimate import warn_of_cpus
 from pipeline.plan import STAGES, Plan, check, contents, make_plan, read_by_workers

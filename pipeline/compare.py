@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.table import Table as TerminalTable
 
 from infra.home import Home, check_writable
+from infra.tracking.address import known_store, tracking_uri
 from infra.tracking.pipelines import PipelineRun, choose_pipelines, list_pipelines
-from infra.tracking.store import RunStore, known_store, tracking_uri
+from infra.tracking.store import RunStore
 from pipeline.config import RENAMED, neutral_keys
 from pipeline.plan import STAGES
 from pipeline.work_dir import write_whole

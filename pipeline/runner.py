@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from infra.compute.protocol import Compute
 from infra.home import Home, check_home
+from infra.tracking.address import cause_of, is_away, is_of_store, wait_for_store
 from infra.tracking.secrets import redacted, redacted_tree
-from infra.tracking.store import COMPLETION_MARKER, FinishedRun, RunStore, wait_for_store
+from infra.tracking.store import COMPLETION_MARKER, FinishedRun, RunStore
 from pipeline.config import flat
 from pipeline.fingerprint import git_commit, package_versions
 from pipeline.plan import Plan
@@ -30,6 +32,9 @@ PIPELINE = "pipeline"
 
 # How long results wait for a server that went away before the pipeline gives up (they are kept on disk).
 _SECONDS_FOR_SERVER = 300.0
+# A server that answers and yet breaks off is tried so often, with pauses that double.
+_MOST_TRIES = 5
+_SECONDS_TO_NEXT_TRY = 2.0
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,9 @@ def run_plan(
         ended = nullcontext()
     results: dict[str, StageResult] = {}
     with ended:
+        if store.is_remote:  # one that takes no artifacts is known before any work
+            settings = flat({stage.name: plan.configs[stage.name] for stage in plan.stages})
+            _persist(store, partial(store.log_settings, parent, settings), "the pipeline", home)
         finished = store.find_finished({n: p for n, p in plan.fingerprints.items() if n not in plan.again})
         for stage in plan.stages:
             start = time.monotonic()
@@ -202,20 +210,39 @@ class _Work:
         self.store.end(run_id, "FINISHED")
 
     def _persist(self, action: Callable[[], T]) -> T:
-        """Do something that needs the server, waiting a while for one that went away."""
-        while True:
-            try:
-                return action()
-            except Exception as error:
-                if not self.store.is_remote or not self.store.is_outage(error):
-                    raise
-                server = f"the MLflow server at {redacted(self.store.uri)}"
-                _log.warning("%s: %s is away; waiting for it", self.stage.name, server)
-                if not wait_for_store(self.store.uri, _SECONDS_FOR_SERVER):
-                    raise UserError(
-                        f"{server} stopped answering; what the {self.stage.name} stage has done is kept in "
-                        f"{self.home.work}, and the same command continues once the server is back"
-                    ) from error
+        return _persist(self.store, action, f"the {self.stage.name} stage", self.home)
+
+
+def _persist(store: RunStore, action: Callable[[], T], who: str, home: Home) -> T:
+    """Do something that needs the server, waiting a while for one that went away."""
+    server = f"the MLflow server at {redacted(store.uri)}"
+    kept = f"what {who} has done is kept in {home.work}"
+    num_refused = 0
+    while True:
+        try:
+            return action()
+        except UserError:
+            raise
+        except Exception as error:
+            if not store.is_remote or not (is_of_store(error) or isinstance(error, OSError)):
+                raise
+            # Right after the failure: a server that answers refuses, or what stands behind it is away.
+            is_answering = wait_for_store(store.uri, 0.0)
+            num_refused += is_answering
+            if num_refused == _MOST_TRIES or (is_answering and not is_away(error)):
+                raise UserError(
+                    f"{server} answers, but does not take the results ({cause_of(error)}); {kept}: its log says "
+                    "why, and it must be able to write its artifacts and hand them on (--serve-artifacts); then "
+                    "give the same command again"
+                ) from error
+            _log.warning("%s: %s is away (%s); waiting for it", who, server, cause_of(error))
+            if is_answering:
+                time.sleep(_SECONDS_TO_NEXT_TRY * 2 ** (num_refused - 1))
+            elif not wait_for_store(store.uri, _SECONDS_FOR_SERVER):
+                raise UserError(
+                    f"{server} stopped answering ({cause_of(error)}); {kept}, and the same command continues once "
+                    "the server is back"
+                ) from error
 
 
 def _serving(run: FinishedRun | None, stage: Stage, plan: Plan, store: RunStore) -> FinishedRun | None:

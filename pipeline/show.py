@@ -15,8 +15,9 @@ from torch import Tensor
 from infra.compute.local import LocalCompute
 from infra.compute.protocol import Compute
 from infra.home import Home, check_writable
+from infra.tracking.address import tracking_uri
 from infra.tracking.protocol import SilentTracker
-from infra.tracking.store import RunStore, tracking_uri
+from infra.tracking.store import RunStore
 from pipeline.compare import find_pipelines, stage_folders
 from reid_core.data.datasets.tree import mark_results
 from reid_core.data.images import as_float, load_images

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from infra.home import Home
+from infra.tracking.address import known_store
 from infra.tracking.mlflow import mlflow_client
 from infra.tracking.pipelines import PipelineRun, choose_pipelines, list_pipelines
-from infra.tracking.store import FinishedRun, RunStore, known_store
+from infra.tracking.store import FinishedRun, RunStore
 from pipeline.plan import STAGES
 from reid_core.data.path_safety import absolute
 from reid_core.errors import UserError

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from infra.tracking.secrets import redacted
 from reid_core.errors import first_line
@@ -49,23 +50,49 @@ def mlflow_client(uri: str) -> Any:
 
     for name in ("mlflow", "alembic", "urllib3"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    _reach_without_proxy(uri)
     # Prints the traceback of every error of the database, which it raises as well.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     with _alone(uri):
         return MlflowClient(tracking_uri=uri)
 
 
+def database_file(uri: str) -> Path | None:
+    """Return the file of an SQLite address; None for every other address, and for a database in memory."""
+    from sqlalchemy.engine import make_url
+
+    if not uri.startswith("sqlite"):
+        return None
+    # Without options such as "?timeout=60".
+    database = make_url(uri).database or ""
+    if not database.startswith("file:"):
+        return Path(database) if database and database != ":memory:" else None
+    parts = urlsplit(database)  # SQLite's own kind of address
+    return None if parts.path == ":memory:" or "mode=memory" in uri else Path(unquote(parts.path))
+
+
 @contextmanager
 def _alone(uri: str) -> Iterator[None]:
     """Let one process at a time open a database file: the first one creates its tables, and two at once fail."""
-    if not uri.startswith("sqlite:///"):
+    database = database_file(uri)
+    if database is None:
         yield
         return
-    database = Path(uri.removeprefix("sqlite:///"))
     database.parent.mkdir(parents=True, exist_ok=True)
     with Path(f"{database}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def _reach_without_proxy(uri: str) -> None:
+    """Keep what is meant for this machine from a proxy, to which its own loopback is another one."""
+    host = urlsplit(uri).hostname or "" if uri.startswith("http") else ""
+    if host != "localhost" and host != "::1" and not host.startswith("127."):
+        return
+    for name in ("no_proxy", "NO_PROXY"):
+        hosts = [known for known in os.environ.get(name, "").split(",") if known]
+        if host not in hosts and "*" not in hosts:
+            os.environ[name] = ",".join([*hosts, host])
 
 
 @dataclass(frozen=True)

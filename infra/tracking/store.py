@@ -4,9 +4,6 @@ import json
 import os
 import shutil
 import socket
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,14 +13,12 @@ from typing import Any
 from urllib.parse import unquote, urlparse
 
 from infra.home import Home
-from infra.tracking.mlflow import MlflowTracker, mlflow_client
-from infra.tracking.secrets import has_login, redacted, redacted_values
+from infra.tracking.mlflow import MlflowTracker, database_file, mlflow_client
+from infra.tracking.secrets import redacted, redacted_values
 from reid_core.errors import UserError
 
 COMPLETION_MARKER = "stage.json"
 
-_API_PROBE = "/api/2.0/mlflow/experiments/search?max_results=1"  # not every server has /health
-_PROBE_SECONDS = 5.0
 # Limits of MLflow.
 _MAX_PARAM_LENGTH = 6000  # characters
 _MAX_PARAMS_A_CALL = 100
@@ -40,76 +35,6 @@ class FinishedRun:
 
     run_id: str
     artifact_uri: str
-
-
-def tracking_uri(home: Home) -> str:
-    """Return MLFLOW_TRACKING_URI, or the SQLite file of the home."""
-    return os.environ.get("MLFLOW_TRACKING_URI", "").strip() or f"sqlite:///{home.database}"
-
-
-def check_store(uri: str) -> None:
-    """Refuse a store that does not answer or that MLflow no longer writes to; writes nothing."""
-    scheme, address = urlparse(uri).scheme, redacted(uri)
-    if scheme in ("", "file"):
-        raise UserError(
-            f'MLFLOW_TRACKING_URI should be a server (http://...) or a database (sqlite:///...), but is "{address}": '
-            "MLflow no longer writes to plain folders; unset it to use the home of genvar"
-        )
-    if scheme not in ("http", "https"):
-        return
-    if has_login(uri):
-        raise UserError(
-            f"MLFLOW_TRACKING_URI={address} carries a login, which would be logged and shown; put it into "
-            "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
-        )
-    server = uri.rstrip("/")
-    try:
-        is_served = _answers(f"{server}/health") or _answers(f"{server}{_API_PROBE}")
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"no MLflow server answers at MLFLOW_TRACKING_URI={address} ({getattr(error, 'reason', error)}); start it, "
-            "or unset MLFLOW_TRACKING_URI to keep the runs in a local database"
-        ) from error
-    if not is_served:
-        raise UserError(
-            f"MLFLOW_TRACKING_URI={address} answers, but not as an MLflow server does; correct it, or unset it to "
-            "keep the runs in a local database"
-        )
-
-
-def known_store(home: Home) -> str:
-    """Return the address of the store in use; a UserError when it does not answer or holds no runs yet."""
-    uri = tracking_uri(home)
-    check_store(uri)
-    if not RunStore(home, uri, "").exists():
-        raise UserError(
-            f"there are no runs in {home.root} yet; train with genvar pipeline first, or name another --home"
-            if uri == f"sqlite:///{home.database}"
-            else f"there are no runs at MLFLOW_TRACKING_URI={redacted(uri)} yet; train with genvar pipeline first"
-        )
-    return uri
-
-
-def wait_for_store(uri: str, seconds: float) -> bool:
-    """Wait until a server answers again, and tell whether it did."""
-    end = time.monotonic() + seconds
-    while True:
-        try:
-            check_store(uri)
-            return True
-        except UserError:
-            if time.monotonic() > end:
-                return False
-            time.sleep(2.0)
-
-
-def _answers(url: str) -> bool:
-    """Tell whether a path is served; one that wants a login is."""
-    try:
-        with urllib.request.urlopen(url, timeout=_PROBE_SECONDS):
-            return True
-    except urllib.error.HTTPError as error:
-        return error.code in (401, 403)
 
 
 class RunStore:
@@ -129,14 +54,15 @@ class RunStore:
         """Number of the experiment in the store, which is created where there is none."""
         from mlflow.exceptions import MlflowException
 
-        experiment = self._client.get_experiment_by_name(self.experiment)
+        experiment = self._known_experiment()
         if experiment is None:
             local = self.uri.startswith("sqlite")
-            location = str(self.home.artifacts / self.experiment) if local else None
+            # As an address: MLflow reads a path as one, in which "#", "?" and "%" have a meaning.
+            location = (self.home.artifacts / self.experiment).as_uri() if local else None
             try:
                 return str(self._client.create_experiment(self.experiment, artifact_location=location))
             except MlflowException:  # another process may have been faster
-                experiment = self._client.get_experiment_by_name(self.experiment)
+                experiment = self._known_experiment()
                 if experiment is None:
                     raise
         return str(experiment.experiment_id)
@@ -146,21 +72,10 @@ class RunStore:
         """True for a server, which can go away and come back."""
         return self.uri.startswith(("http://", "https://"))
 
-    def is_outage(self, error: Exception) -> bool:
-        """Tell whether an error says that the store did not answer."""
-        from mlflow.exceptions import MlflowException
-
-        return isinstance(error, (MlflowException, OSError))
-
     def exists(self) -> bool:
         """Tell whether there is a store to look into, so that a dry run need not create one."""
-        from sqlalchemy.engine import make_url
-
-        if not self.uri.startswith("sqlite"):
-            return True
-        # Without options such as "?timeout=60"; a "file:..." address is SQLite's own to read.
-        database = make_url(self.uri).database or ""
-        return database.startswith("file:") or Path(database).is_file()
+        file = database_file(self.uri)
+        return file is None or file.is_file()
 
     def find_finished(self, fingerprints: Mapping[str, str]) -> dict[str, FinishedRun]:
         """Find the newest finished run with artifacts of every stage.
@@ -171,7 +86,7 @@ class RunStore:
         Returns:
             Stage name to run, for the stages that have one.
         """
-        if not self.exists() or (experiment := self._client.get_experiment_by_name(self.experiment)) is None:
+        if not self.exists() or (experiment := self._known_experiment()) is None:
             return {}
         finished: dict[str, FinishedRun] = {}
         for stage, fingerprint in fingerprints.items():
@@ -260,6 +175,10 @@ class RunStore:
         """Return the tracker of a run."""
         return MlflowTracker(self.uri, run_id, journal_dir)
 
+    def log_settings(self, run_id: str, params: Mapping[str, str]) -> None:
+        """Store the settings as an artifact of a run."""
+        self._client.log_dict(run_id, redacted_values(params), "settings.json")
+
     def upload(self, run_id: str, folder: Path) -> None:
         """Store a folder's content as the artifacts of a run."""
         self._client.log_artifacts(run_id, str(folder))
@@ -295,6 +214,17 @@ class RunStore:
         finally:
             monitor.finish()
 
+    def _known_experiment(self) -> Any:
+        """Return the experiment, None where there is none; one that was deleted takes no runs."""
+        experiment = self._client.get_experiment_by_name(self.experiment)
+        if experiment is not None and experiment.lifecycle_stage != "active":
+            raise UserError(
+                f'the experiment "{self.experiment}" at {redacted(self.uri)} was deleted in MLflow; restore it with '
+                f"MLFLOW_TRACKING_URI={redacted(self.uri)} mlflow experiments restore --experiment-id "
+                f"{experiment.experiment_id}, or choose another --home"
+            )
+        return experiment
+
     @cached_property
     def _client(self) -> Any:
         return mlflow_client(self.uri)
@@ -315,7 +245,9 @@ class RunStore:
 
 def _local_path(uri: str) -> Path | None:
     parts = urlparse(uri)
-    return Path(unquote(parts.path)) if parts.scheme in ("", "file") else None
+    if parts.scheme == "file":
+        return Path(unquote(parts.path))
+    return Path(uri) if not parts.scheme else None
 
 
 def _owner_tags(parent: str | None) -> dict[str, str]:

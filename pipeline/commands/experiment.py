@@ -254,8 +254,8 @@ def ui(
 def serve_page(home: Path | None, port: int) -> None:
     """Replace this process by an MLflow server that only this machine reaches."""
     from infra.home import find_home
+    from infra.tracking.address import known_store, tracking_uri
     from infra.tracking.secrets import redacted
-    from infra.tracking.store import known_store, tracking_uri
 
     found = find_home(home)
     if (uri := tracking_uri(found)).startswith(("http://", "https://")):

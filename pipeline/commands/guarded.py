@@ -23,6 +23,11 @@ _EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
 SECONDS_TO_CLOSE = 15.0
 _BYTES = 64
+# What the place of a file says, and not the program.
+_NO_PLACE = {
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR),
+    *(errno.ENAMETOOLONG, errno.ELOOP, errno.EIO, errno.ESTALE),
+}
 
 
 @contextmanager
@@ -43,12 +48,30 @@ def guarded(*, debug: bool) -> Iterator[None]:
             end_now()
         raise
     except Exception as error:
-        if not _is_full_disk(error):
+        if (sentence := _sentence(error)) is None:
             raise
-        name = getattr(error, "filename", None)
+        _fail(sentence, _EXIT_USER_ERROR, error, debug=debug)
+
+
+def _sentence(error: Exception) -> str | None:
+    """Return what the user can do about an error of the disk, of a place or of the store of runs; None for a bug."""
+    from infra.tracking.address import cause_of, is_of_store
+
+    name = getattr(error, "filename", None)
+    if _is_full_disk(error):
         where = f" while writing {name}" if name else ""
-        message = f"no space is left on the disk{where}; free some, and give the same command again to continue"
-        _fail(message, _EXIT_USER_ERROR, error, debug=debug)
+        return (
+            f"no space is left on the disk{where}; free some (genvar gc --dry-run shows what can go), and give the "
+            "same command again to continue"
+        )
+    if isinstance(error, OSError) and error.errno in _NO_PLACE and name is not None:
+        return f"{name} cannot be used ({error.strerror}); see to its permissions, or name another place"
+    if is_of_store(error):
+        return (
+            f"the store of the runs failed ({cause_of(error)}); what is done is kept: see to the database or server "
+            "(--debug shows more), and give the same command again to continue"
+        )
+    return None
 
 
 def _is_full_disk(error: BaseException | None) -> bool:

@@ -13,7 +13,8 @@ from infra.compute.protocol import Compute
 from infra.compute.ray_cluster import joins_cluster
 from infra.home import Home, check_home, find_home
 from infra.progress import ProgressBar, progress_bar, watching
-from infra.tracking.store import RunStore, check_store, tracking_uri
+from infra.tracking.address import check_store, tracking_uri
+from infra.tracking.store import RunStore
 from pipeline.command import Options, open_compute
 from pipeline.plan import read_by_workers
 from pipeline.runner import run_plan

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import requests
 
 from infra.compute.local import LocalCompute
 from infra.home import Home
@@ -182,17 +183,64 @@ def test_an_error_marks_the_runs_and_a_second_try_continues(tmp_path: Path) -> N
     }
 
 
+def _work(home: Path) -> runner._Work:
+    store = RunStore(Home(home), "http://127.0.0.1:9", "toys")
+    return runner._Work(
+        make_plan(STAGES, CONFIGS, {}), store.home, store, LocalCompute(num_cpus=1), "parent", STAGES[0]
+    )
+
+
 def test_a_server_that_went_away_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "_SECONDS_FOR_SERVER", 0.0)
-    store = RunStore(Home(tmp_path), "http://127.0.0.1:9", "toys")
-    plan = make_plan(STAGES, CONFIGS, {})
-    work = runner._Work(plan, store.home, store, LocalCompute(num_cpus=1), "parent", STAGES[0])
 
     def away() -> None:
-        raise OSError("connection refused")
+        raise ConnectionRefusedError("connection refused")
 
-    with pytest.raises(UserError, match="stopped answering; what the numbers stage has done is kept"):
-        work._persist(away)
+    sentence = r"stopped answering \(connection refused\); what the numbers stage has done is kept"
+    with pytest.raises(UserError, match=sentence):
+        _work(tmp_path)._persist(away)
+
+
+def test_a_server_that_comes_back_gets_the_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter([False, True, True])
+    monkeypatch.setattr(runner, "wait_for_store", lambda uri, seconds: next(answers))
+    monkeypatch.setattr(runner, "_SECONDS_TO_NEXT_TRY", 0.0)
+    errors: list[Exception] = [ConnectionRefusedError(), requests.Timeout()]
+
+    def away_twice() -> str:
+        if errors:
+            raise errors.pop()
+        return "stored"
+
+    assert _work(tmp_path)._persist(away_twice) == "stored"
+
+
+@pytest.mark.parametrize(
+    ("error", "num_tries", "cause"),
+    [
+        (PermissionError(13, "Permission denied", "/srv/artifacts"), 1, "Permission denied: '/srv/artifacts'"),
+        (requests.HTTPError("500 Server Error: INTERNAL SERVER ERROR for url: http://x"), 1, "500 Server Error"),
+        (requests.HTTPError("403 Client Error: FORBIDDEN for url: http://x"), 1, "403 Client Error"),
+        (requests.exceptions.RetryError("too many 500 error responses"), 1, "too many 500"),
+        (requests.ConnectionError("Connection reset by peer"), 5, "reset by peer"),
+        (requests.exceptions.RetryError("too many 503 error responses"), 5, "too many 503"),
+    ],
+)
+def test_a_server_that_answers_and_refuses_ends_the_stage_in_a_sentence(
+    error: Exception, num_tries: int, cause: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "wait_for_store", lambda uri, seconds: True)
+    pauses: list[float] = []
+    monkeypatch.setattr("pipeline.runner.time.sleep", pauses.append)
+
+    def refused() -> None:
+        raise error
+
+    with pytest.raises(UserError, match="answers, but does not take the results") as caught:
+        _work(tmp_path)._persist(refused)
+    assert cause in str(caught.value)
+    assert "what the numbers stage has done is kept in" in str(caught.value)
+    assert pauses == [2.0, 4.0, 8.0, 16.0][: num_tries - 1]
 
 
 def test_a_stage_whose_artifacts_no_longer_serve_runs_again_and_later_ones_do_not(

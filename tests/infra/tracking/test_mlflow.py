@@ -8,8 +8,9 @@ import pytest
 
 from infra.home import Home
 from infra.tracking import mlflow as tracking
+from infra.tracking.address import tracking_uri
 from infra.tracking.mlflow import Measurement, MlflowTracker, mlflow_client
-from infra.tracking.store import RunStore, tracking_uri
+from infra.tracking.store import RunStore
 
 
 @pytest.fixture(scope="module")

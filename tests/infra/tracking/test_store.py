@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from infra.home import Home
+from infra.tracking.address import check_store, known_store, tracking_uri
 from infra.tracking.mlflow import mlflow_client
-from infra.tracking.store import RunStore, check_store, wait_for_store
+from infra.tracking.store import RunStore
 from reid_core.errors import UserError
 
 
@@ -102,12 +103,6 @@ def test_secrets_do_not_reach_the_store(store: RunStore) -> None:
     assert b"hunter2" not in everything
 
 
-def test_a_login_in_the_address_is_refused_without_repeating_it() -> None:
-    with pytest.raises(UserError, match="MLFLOW_TRACKING_PASSWORD") as caught:
-        check_store("http://me:hunter2@127.0.0.1:9")
-    assert "hunter2" not in str(caught.value)
-
-
 def test_runs_of_dead_processes_are_closed_and_those_of_living_ones_are_not(store: RunStore) -> None:
     alive = store.start("data", params={}, tags={}, parent=None)
     dead = store.start("mesh", params={}, tags={}, parent=None)
@@ -142,22 +137,36 @@ def test_headline_numbers_and_system_metrics(store: RunStore) -> None:
     assert mlflow_client(store.uri).get_run(run_id).data.metrics["mAP/joint"] == 50.0
 
 
-def test_a_server_that_does_not_answer_is_refused_quickly() -> None:
-    start = time.monotonic()
-    with pytest.raises(UserError, match=r"no MLflow server answers at MLFLOW_TRACKING_URI=http://127.0.0.1:9"):
-        check_store("http://127.0.0.1:9")
-    assert not wait_for_store("http://127.0.0.1:9", 0.1)
-    assert time.monotonic() - start < 10
+def test_a_deleted_experiment_is_said_and_restored_by_the_advice(store: RunStore) -> None:
+    client = mlflow_client(store.uri)
+    gone = RunStore(store.home, store.uri, "gone").experiment_id
+    client.delete_experiment(gone)
+    again = RunStore(store.home, store.uri, "gone")
+    for look in (lambda: again.find_finished({"data": "f"}), lambda: again.experiment_id):
+        with pytest.raises(UserError, match=rf"was deleted in MLflow; restore it with .* --experiment-id {gone}"):
+            look()
+    client.restore_experiment(gone)
+    assert again.experiment_id == gone
 
 
-def test_a_plain_folder_is_refused() -> None:
-    with pytest.raises(UserError, match="no longer writes to plain folders"):
-        check_store("/tmp/mlruns")
-
-
-def test_a_database_is_not_asked(tmp_path: Path) -> None:
-    check_store(f"sqlite:///{tmp_path}/none.db")
-    assert list(tmp_path.iterdir()) == []
+def test_a_home_of_any_name_holds_all_of_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "a b#c?d%20e%f ä:&=+;"
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    home = Home(tmp_path / name / "home")
+    store = RunStore(home, tracking_uri(home), "people")
+    assert not store.exists()
+    run_id = _finish(store, tmp_path / "out", "f1")
+    assert store.find_finished({"data": "f1"})["data"].run_id == run_id
+    [folder] = [store.artifacts_dir(run) for run in store.find_finished({"data": "f1"}).values()]
+    assert folder.is_relative_to(home.artifacts)
+    assert (folder / "stage.json").is_file()
+    tracker = store.tracker(run_id, tmp_path / "journal")
+    tracker.log_file(tmp_path / "out" / "summary.json", "pictures")
+    assert (folder / "pictures" / "summary.json").is_file()
+    check_store(store.uri)
+    assert known_store(home) == store.uri
+    assert {path.name for path in tmp_path.iterdir()} == {name, "out"}
+    assert [path.name for path in (tmp_path / name).iterdir()] == ["home"]
 
 
 def _open_store(root: Path) -> str:
