@@ -1,5 +1,6 @@
 """The answer of ``genvar data check``: a data set in numbers beside the published ones, or what is missing of it."""
 
+from contextlib import suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -52,8 +53,9 @@ def check_data_set(
     try:
         dataset = find_dataset(name, data_root, train_split=train_split, verify_size=False, naming=naming)
     except UserError:
-        if spec.read is None and data_root.is_dir():
-            console.print(_list_candidates(spec, data_root))
+        if spec.read is None:
+            with suppress(OSError):  # nothing lies there, or it may not be read: the error says so
+                console.print(_list_candidates(spec, data_root))
         raise
     terms = f"terms of use: {spec.terms}" if spec.terms else ""
     for line in (f"{name}: {dataset.version}, {dataset.layout}, in {dataset.root}", terms, *dataset.notes):

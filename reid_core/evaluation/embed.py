@@ -117,9 +117,13 @@ def find_pictures(source: Path) -> tuple[Path, list[str]]:
     Returns:
         A folder, and the names of the pictures relative to it, sorted; hidden files and what genvar wrote are left out.
     """
-    if source.is_file():
+    try:
+        is_file, is_folder = source.is_file(), source.is_dir()
+    except OSError as error:
+        raise UserError(f"{source} cannot be read ({error.strerror}); name a picture or folder that can") from error
+    if is_file:
         return source.parent, [source.name]
-    if not source.is_dir():
+    if not is_folder:
         raise UserError(f"{source} does not exist; name a picture or a folder of pictures")
     names = sorted(look_through(source).pictures, key=lambda name: name.split("/"))
     if not names:

@@ -62,16 +62,13 @@ def find_dataset(
     """
     spec = spec_of(name)
     root = data_root.expanduser().absolute()
-    if not root.is_dir():
-        wanted = spec.title if spec.read else spec.name
-        came = "is a file" if root.exists() else "does not exist"
-        raise UserError(f"DATA_ROOT {root} {came}; wanted the folder that holds {wanted}")
     if train_split != "trainval" and not spec.has_validation:
         able = " and ".join(other.name for other in DATASETS if other.has_validation)
         raise UserError(f"data.train_split={train_split} is for {able} only, with a validation list; remove it")
     if naming != Naming() and spec.read is None:
         raise UserError(f"data.naming is for DATASET=folder: the names of {spec.title} are known; leave it out")
     try:
+        _refuse_no_folder(spec, root)
         dataset = _read(spec, root, train_split, naming)
     except OSError as error:
         where = f"{error.filename} may not" if isinstance(error, PermissionError) else f"{error.filename} cannot"
@@ -83,6 +80,18 @@ def find_dataset(
     if verify_size:
         verify_counts(spec, train_split, dataset.records, dataset.root)
     return dataset
+
+
+def _refuse_no_folder(spec: DatasetSpec, root: Path) -> None:
+    try:
+        str(root).encode()
+    except UnicodeEncodeError as error:
+        sentence = f"the name of DATA_ROOT {root} is not valid UTF-8, which no table can hold; rename the folder"
+        raise UserError(sentence) from error
+    if not root.is_dir():
+        wanted = spec.title if spec.read else spec.name
+        came = "is a file" if root.exists() else "does not exist"
+        raise UserError(f"DATA_ROOT {root} {came}; wanted the folder that holds {wanted}")
 
 
 def candidates(spec: DatasetSpec, data_root: Path) -> list[Candidate]:

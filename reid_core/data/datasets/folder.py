@@ -1,19 +1,24 @@
 """Own photographs: train, query and gallery in a layout that is known, or any pictures, which are trained on."""
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from reid_core.data.datasets.base import MARKET_FOLDERS, SPLITS, DatasetSpec, Layout, Listing, Naming, Record
-from reid_core.data.datasets.layouts import Candidate, choose, look_into, parse_name, plain, read_images, read_names
+from reid_core.data.datasets.layouts import Candidate, choose, look_into, parse_name, read_images, read_names
 from reid_core.data.datasets.msmt17 import LISTS_V1, LISTS_V2
 from reid_core.data.datasets.naming import describe_images, read_table
 from reid_core.data.datasets.tree import Tree, first_names, look_through
 from reid_core.errors import UserError
 
 SPLIT_FOLDERS = Layout("folders train, query and gallery", {split: split for split in SPLITS})
-_LAYOUTS = (MARKET_FOLDERS, LISTS_V1, LISTS_V2, SPLIT_FOLDERS)
+VERI_FOLDERS = Layout("VeRi-776 folders", {"train": "image_train", "query": "image_query", "gallery": "image_test"})
+_LAYOUTS = (MARKET_FOLDERS, LISTS_V1, LISTS_V2, SPLIT_FOLDERS, VERI_FOLDERS)
 # Folders that a training set may have alone, or anybody's folder of pictures may be called.
-_HARMLESS = {"bounding_box_train", "mask_train_v2", "train", "test", "gallery"}
-_BESIDE_TRAIN = {"test", "gallery", "val", "valid", "validation"}
+_HARMLESS = {"bounding_box_train", "mask_train_v2", "image_train", "train", "test", "gallery"}
+# Words in names of folders by which a data set of any origin (MARS, VeRi-776, ...) parts its images.
+_TRAIN = {"train", "training"}
+_HELD_OUT = {"test", "testing", "query", "queries", "probe", "gallery", "val", "valid", "validation"}
 
 
 def read_folder(root: Path, naming: Naming) -> Listing:
@@ -47,15 +52,16 @@ def _find_layout(root: Path, tree: Tree) -> Candidate | None:
         if set(candidate.present) - _HARMLESS:
             _refuse_half(candidate.folder, candidate.present, candidate.missing)
     for holder in holders:
-        there = {plain(folder.name): folder.name for folder in (root / holder).iterdir() if folder.is_dir()}
-        beside = [there[name] for name in sorted(_BESIDE_TRAIN & set(there))]
-        if "train" in there and beside:
-            missing = [split for split in SPLITS if split not in there]
-            _refuse_half(root / holder, (there["train"], *beside), missing)
+        names = sorted(folder.name for folder in (root / holder).iterdir() if folder.is_dir())
+        words = {name: set(re.split(r"[^a-z]+", name.lower())) for name in names}
+        train, held_out = ([name for name in names if words[name] & wanted] for wanted in (_TRAIN, _HELD_OUT))
+        if train and held_out:
+            missing = [split for split in SPLITS if not any(split in words[name] for name in (*train, *held_out))]
+            _refuse_half(root / holder, (*train, *held_out), missing or SPLITS)
     return None
 
 
-def _refuse_half(folder: Path, present: tuple[str, ...], missing: list[str] | tuple[str, ...]) -> None:
+def _refuse_half(folder: Path, present: tuple[str, ...], missing: Sequence[str]) -> None:
     # Taken as a bare folder, its test images would be trained on.
     raise UserError(
         f"{folder} has {', '.join(present)} but not {', '.join(missing)}; for an evaluation give all "

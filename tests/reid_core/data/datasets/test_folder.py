@@ -35,6 +35,7 @@ def _splits(dataset: Dataset) -> dict[str, int]:
         ("bounding-box-train", "QUERY", "BoundingBoxTest"),
         ("train", "query", "gallery"),
         ("Train", "Query", "Gallery"),
+        ("image_train", "image_query", "image_test"),
     ],
     ids=lambda names: names[0],
 )
@@ -86,6 +87,25 @@ def test_a_training_folder_beside_a_test_folder_is_refused(tmp_path: Path, besid
         (tmp_path / "own" / folder / "a.jpg").touch()
     with pytest.raises(UserError, match=rf"own has train, {beside} but not .*query"):
         find_dataset("folder", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "names", [("bbox_train", "bbox_test"), ("my-train", "my-query", "my-gallery"), ("Training", "Probe")], ids=str
+)
+def test_folders_that_part_images_in_another_way_are_refused(tmp_path: Path, names: tuple[str, ...]) -> None:
+    for name in names:
+        (tmp_path / name / "0001").mkdir(parents=True)
+        (tmp_path / name / "0001" / "0001C1T0001F001.jpg").touch()
+    with pytest.raises(UserError, match=rf"has {names[0]}, .*{names[1]}.*to train on everything put the pictures"):
+        find_dataset("folder", tmp_path)
+
+
+def test_a_root_that_may_not_be_looked_at(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot be read"):
+        find_dataset("folder", tmp_path / ("x" * 300))
+    (tmp_path / "\udcff").mkdir()
+    with pytest.raises(UserError, match="is not valid UTF-8, which no table can hold"):
+        find_dataset("folder", tmp_path / "\udcff")
 
 
 @pytest.mark.parametrize("name", ["bounding_box_train", "train", "test", "day 1"])
