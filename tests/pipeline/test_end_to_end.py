@@ -30,7 +30,7 @@ def test_from_nothing_to_a_report_and_everything_reused_the_second_time(tmp_path
 
     first = subprocess.run(command, cwd=_ROOT, env=kept, capture_output=True, text=True, check=False)
     assert first.returncode == 0, first.stderr
-    for wanted in ("untrained", "after identity warm-up", "after joint training", "ARI"):
+    for wanted in ("untrained encoder", "identity warm-up", "joint training", "ARI"):
         assert wanted in first.stdout
     [report] = [line.split(maxsplit=1)[1] for line in first.stdout.splitlines() if line.startswith("Report")]
     assert "<html" in Path(report).read_text()[:200]

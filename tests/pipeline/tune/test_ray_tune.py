@@ -37,6 +37,7 @@ def test_dimensions_as_optuna_knows_them() -> None:
     assert distribution(parse_dimension("a.b", "choice(u, v)")).choices == ("u", "v")
 
 
+@pytest.mark.timeout(900)  # every trial that fails costs a new process, which loads everything again
 @pytest.mark.usefixtures("ray")
 def test_a_search_goes_on_past_trials_that_fail_and_stops_those_that_fall_behind(tmp_path: Path) -> None:
     store = RunStore(toy_job(tmp_path, "").home, toy_job(tmp_path, "").uri, "people")
