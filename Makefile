@@ -58,8 +58,8 @@ ablation: venv ## compare views and mixes over seeds and write the table to docs
 ui: venv ## serve the MLflow page that compares runs
 	@$(BIN)/genvar ui $(ARGS)
 
-test: venv ## run the tests (under ten minutes on two cores, no network)
-	@$(BIN)/python -m pytest $(ARGS)
+test: venv ## run the tests in two processes (about eight minutes on two cores, no network)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 test-slow: venv ## run the tests that take minutes each
 	@$(BIN)/python -m pytest -m 'slow and not gpu' $(ARGS)
