@@ -11,9 +11,22 @@ if TYPE_CHECKING:
     from reid_core.api import load_encoder as load_encoder
     from reid_core.api import pseudo_labels as pseudo_labels
     from reid_core.api import rank as rank
+    from reid_core.api import suggest_threshold as suggest_threshold
+    from reid_core.api import threshold_curve as threshold_curve
     from reid_core.errors import UserError as UserError
 
-__all__ = ["Encoder", "UserError", "evaluate", "list_images", "load_encoder", "losses", "pseudo_labels", "rank"]
+__all__ = [
+    "Encoder",
+    "UserError",
+    "evaluate",
+    "list_images",
+    "load_encoder",
+    "losses",
+    "pseudo_labels",
+    "rank",
+    "suggest_threshold",
+    "threshold_curve",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -5,6 +5,7 @@ Q: queries, G: gallery images, K: length of a list.
 
 import json
 import logging
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,13 +21,22 @@ from infra.compute.protocol import Compute
 from infra.home import check_writable
 from pipeline.embed_pictures import embed_pictures
 from pipeline.trained_encoder import TrainedEncoder
+from reid_core.data.datasets.base import MARKET_NAME
 from reid_core.data.datasets.tree import mark_results
 from reid_core.data.images import load_images
 from reid_core.errors import UserError
 from reid_core.evaluation.embed import Features, find_pictures, read_features
 from reid_core.evaluation.plots.ranked_lists import draw_search
-from reid_core.evaluation.ranking import Hits, most_similar
-from reid_core.evaluation.threshold import NEAREST, Suggestion, suggest_threshold
+from reid_core.evaluation.ranking import Hits, Side, most_similar
+from reid_core.evaluation.threshold import (
+    NEAREST,
+    LabelledCurve,
+    Strangers,
+    estimate_strangers,
+    measure_thresholds,
+    sampled_similarities,
+    suggest_threshold,
+)
 
 _log = logging.getLogger(__name__)
 _MOST_ROWS = 40  # lines of the table in the terminal; the file holds all
@@ -42,6 +52,7 @@ class Search:
         length: Pictures of each list.
         threshold: Similarity of the same person, or None for a suggestion.
         num_shown: Queries of the picture.
+        max_false: Largest expected share of strangers from the suggested threshold on, or None for Otsu's threshold.
         flip: Add the features of mirrored pictures.
         mixed_precision: Compute in 16 bits on GPUs.
     """
@@ -51,6 +62,7 @@ class Search:
     length: int
     threshold: float | None
     num_shown: int
+    max_false: float | None = None
     flip: bool = False
     mixed_precision: bool = True
 
@@ -94,12 +106,17 @@ def run_search(
             )
     query, gallery = known[search.query], known[search.gallery]
     hits = find_hits(query, gallery, search.length)
-    threshold = choose_threshold(query, gallery, search.threshold).threshold
+    strangers = _strangers(query, gallery)
+    threshold = choose_threshold(query, gallery, search.threshold, search.max_false, strangers)
     out_dir.mkdir(parents=True, exist_ok=True)
     write_hits(query, gallery, hits, threshold, out_dir / "hits.parquet")
     show_hits(query, gallery, hits, threshold, console)
     console.print(f"Encoder    {query.info['title']}", markup=False, soft_wrap=True)
-    mark_results(out_dir, ["hits.parquet", "hits.png"])
+    _show_threshold(threshold, strangers, console)
+    if curve := _curve_of_names(query, gallery):
+        pq.write_table(pa.table(curve._asdict()), out_dir / "thresholds.parquet")
+        _show_curve(threshold, curve, out_dir / "thresholds.parquet", console)
+    mark_results(out_dir, ["hits.parquet", "hits.png", "thresholds.parquet"])
     console.print(f"Hits       {out_dir / 'hits.parquet'}", markup=False, soft_wrap=True)
     if search.num_shown and draw_hits(query, gallery, hits, threshold, out_dir / "hits.png", search.num_shown):
         console.print(f"Picture    {out_dir / 'hits.png'}", markup=False, soft_wrap=True)
@@ -126,18 +143,45 @@ def find_hits(query: Features, gallery: Features, length: int) -> Hits:
         length: K; shortened to G.
     """
     _refuse_other_features(query, gallery)
+    features = torch.from_numpy(query.vectors), torch.from_numpy(gallery.vectors)
+    return most_similar(*features, length=length, own=_own(query, gallery))
+
+
+def _own(query: Features, gallery: Features) -> np.ndarray:
+    """Return the position in the gallery of each query's own file, (Q,); -1 where it is not there."""
     places = {path: index for index, path in enumerate(gallery.paths())}
-    own = np.array([places.get(path, -1) for path in query.paths()])
-    return most_similar(torch.from_numpy(query.vectors), torch.from_numpy(gallery.vectors), length=length, own=own)
+    return np.array([places.get(path, -1) for path in query.paths()])
 
 
-def choose_threshold(query: Features, gallery: Features, threshold: float | None) -> Suggestion:
-    """Return the asked threshold, or the suggested one with a warning when nothing in the similarities supports it."""
+def choose_threshold(
+    query: Features,
+    gallery: Features,
+    threshold: float | None,
+    max_false: float | None = None,
+    strangers: Strangers | None = None,
+) -> float:
+    """Return the asked threshold, or a suggested one with a warning when nothing in the similarities supports it.
+
+    Args:
+        query: Q images.
+        gallery: G images.
+        threshold: Asked for, or None.
+        max_false: Largest expected share of strangers among the pairs that reach it, or None for Otsu's threshold.
+        strangers: The estimate for ``max_false``; None where none can be made.
+    """
     if threshold is not None:
-        return Suggestion(threshold, 0.0)
+        return threshold
     nearest = find_hits(query, gallery, NEAREST)
     if not np.isfinite(nearest.similarities).any():
         raise UserError("the gallery holds nothing but the query itself; name a gallery with other pictures")
+    if max_false is not None:
+        lowest = strangers.lowest(max_false) if strangers else None
+        if lowest is None:
+            raise UserError(
+                f"no threshold can be shown to keep the expected share of strangers at {max_false} or below; allow "
+                "more with --max-false, set --threshold, or use a stronger encoder or a larger gallery"
+            )
+        return lowest
     found = suggest_threshold(nearest.similarities)
     if not found.has_gap:
         _log.warning(
@@ -145,7 +189,46 @@ def choose_threshold(query: Features, gallery: Features, threshold: float | None
             "similar from the less similar; look at the picture before you trust it, or set --threshold",
             found.threshold,
         )
-    return found
+    return found.threshold
+
+
+def _strangers(query: Features, gallery: Features) -> Strangers | None:
+    features = torch.from_numpy(query.vectors), torch.from_numpy(gallery.vectors)
+    return estimate_strangers(sampled_similarities(*features, _own(query, gallery)))
+
+
+def _show_threshold(threshold: float, strangers: Strangers | None, console: Console) -> None:
+    share = strangers.at(threshold) if strangers else math.nan
+    said = "too few pictures to say how many of them are strangers"
+    if not math.isnan(share):
+        said = f"of the pairs from there on about {share:.0%} or fewer are expected to be strangers (an estimate)"
+    console.print(f"Threshold  {threshold:.3f}; {said}", markup=False, soft_wrap=True)
+
+
+def _curve_of_names(query: Features, gallery: Features) -> LabelledCurve | None:
+    """Return the curve where all files are named by person and camera, as in Market-1501; None where they are not."""
+    sides = []
+    for features in (query, gallery):
+        names = [MARKET_NAME.match(Path(name).name) for name in features.image_ids]
+        if not all(names):
+            return None
+        people, cameras = (torch.tensor([int(name[what]) for name in names if name]) for what in ("person", "camera"))
+        sides.append(Side(torch.from_numpy(features.vectors), people, cameras))
+    try:
+        return measure_thresholds(*sides)
+    except UserError:  # no person is there twice
+        return None
+
+
+def _show_curve(threshold: float, curve: LabelledCurve, path: Path, console: Console) -> None:
+    at = min(int(np.searchsorted(curve.thresholds, threshold)), len(curve.thresholds) - 1)
+    console.print(
+        f"Names      by people and cameras in the file names: from {curve.thresholds[at]:.3f} on "
+        f"{curve.precision[at]:.0%} of the pairs are one person, {curve.recall[at]:.0%} of all such pairs are found; "
+        f"curve in {path}",
+        markup=False,
+        soft_wrap=True,
+    )
 
 
 def write_hits(query: Features, gallery: Features, hits: Hits, threshold: float, path: Path) -> None:

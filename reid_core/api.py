@@ -6,9 +6,10 @@ Letters: N images of H x W pixels, D numbers of a feature, Q queries, G gallery 
 """
 
 import logging
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,6 +24,8 @@ from reid_core.data.transfer import prefetch
 from reid_core.errors import UserError
 from reid_core.evaluation.embed import embed_batches, find_pictures
 from reid_core.evaluation.ranking import Hits, Side, evaluate_ranking, most_similar
+from reid_core.evaluation.threshold import NEAREST, estimate_strangers, measure_thresholds, sampled_similarities
+from reid_core.evaluation.threshold import suggest_threshold as split_nearest
 from reid_core.learning.memory import centre_cameras
 from reid_core.models.identity import ARCHITECTURES, LITE, IdentityEncoder
 from reid_core.models.weights import find_identity, load_identity, load_pretrained, read_header
@@ -166,6 +169,79 @@ def evaluate(
     result = evaluate_ranking(query, _side("gallery", gallery_features, gallery_ids, gallery_cameras))
     cmc = {f"rank{position}": result.cmc[position] for position in (1, 5, 10)}
     return {"mAP": result.mean_ap, **cmc, "mINP": result.mean_inp}
+
+
+class Threshold(NamedTuple):
+    """A similarity from which on two pictures are taken for one person, and how far to trust it.
+
+    Attributes:
+        threshold: Cosine similarity.
+        false_share: Expected share of strangers among the pairs that reach it, estimated without labels, rather too
+            high than too low; NaN where the gallery is too small for an estimate, or nothing reaches the threshold.
+        has_gap: Whether matches and strangers are told apart by a gap in the similarities.
+    """
+
+    threshold: float
+    false_share: float
+    has_gap: bool
+
+
+def suggest_threshold(query: Vectors, gallery: Vectors | None = None, max_false: float | None = None) -> Threshold:
+    """Suggest, without labels, from which similarity on two pictures show the same person.
+
+    Args:
+        query: Features, (Q, D).
+        gallery: Features, (G, D), without the queries' own pictures; None compares the queries among each other.
+        max_false: Largest expected share of strangers among the pairs that reach the threshold, in (0, 1); None parts
+            the nearest pictures of every query into two groups by Otsu's method.
+
+    Returns:
+        The threshold; with ``max_false``, the lowest that keeps to it.
+    """
+    if max_false is not None and not 0 < max_false < 1:
+        raise UserError(f"max_false must be between 0 and 1, got {max_false}")
+    one = _features(query, "query")
+    many = one if gallery is None else _features(gallery, "gallery")
+    if one.shape[1] != many.shape[1]:
+        raise UserError(f"query features have {one.shape[1]} numbers and gallery features {many.shape[1]}")
+    own = np.arange(len(one)) if gallery is None else np.full(len(one), -1)
+    nearest = most_similar(one, many, length=NEAREST, own=own).similarities
+    if not np.isfinite(nearest).any():
+        raise UserError("there is no other picture to compare with; give more than one")
+    found = split_nearest(nearest)
+    strangers = estimate_strangers(sampled_similarities(one, many, own))
+    if max_false is None:
+        return Threshold(found.threshold, strangers.at(found.threshold) if strangers else math.nan, found.has_gap)
+    if strangers is None:
+        raise UserError("the share of strangers needs at least 20 gallery pictures of different similarity")
+    lowest = strangers.lowest(max_false)
+    if lowest is None:
+        raise UserError(
+            f"no threshold keeps the expected share of strangers at {max_false} or below: the encoder does not tell "
+            "these people apart so well; allow more, or use a stronger encoder"
+        )
+    return Threshold(lowest, strangers.at(lowest), found.has_gap)
+
+
+def threshold_curve(
+    query_features: Vectors,
+    query_ids: Iterable[int],
+    query_cameras: Iterable[int],
+    gallery_features: Vectors,
+    gallery_ids: Iterable[int],
+    gallery_cameras: Iterable[int],
+) -> dict[str, np.ndarray]:
+    """Count with labels what each threshold does; arguments, and which pairs count, as for ``evaluate``.
+
+    Returns:
+        "threshold", from -1 to 1; "precision", the share of one person among the pairs that reach it (NaN: no pair);
+        "recall", the share of the pairs of one person that reach it; "false_match_rate", that of strangers.
+        (401,) each.
+    """
+    query = _side("query", query_features, query_ids, query_cameras)
+    gallery = _side("gallery", gallery_features, gallery_ids, gallery_cameras)
+    curve = measure_thresholds(query, gallery)
+    return dict(zip(("threshold", *curve._fields[1:]), curve, strict=True))
 
 
 def pseudo_labels(

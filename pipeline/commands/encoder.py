@@ -59,6 +59,15 @@ def search(
         float | None,
         typer.Option(min=-1, max=1, help="Similarity of the same person.", show_default="suggested"),
     ] = None,
+    max_false: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001,
+            max=0.999,
+            help="Suggest the lowest threshold from which on at most this share is expected to be strangers.",
+            show_default="none: the two groups of the nearest pictures",
+        ),
+    ] = None,
     num_shown: Annotated[int, typer.Option(min=0, max=200, help="Queries of the picture.")] = 12,
     out: Annotated[Path, typer.Option(help="Folder for hits.parquet and hits.png.")] = Path("search"),
     flip: Flip = False,
@@ -76,8 +85,13 @@ def search(
         from pipeline.command import Options, open_compute
         from pipeline.retrieve import Search, run_search
         from pipeline.trained_encoder import find_encoder
+        from reid_core.errors import UserError
 
-        settings = Search(query, gallery, top, threshold, num_shown, flip=flip, mixed_precision=not full_precision)
+        if threshold is not None and max_false is not None:
+            raise UserError("--threshold and --max-false both decide the threshold; give one of them")
+        settings = Search(
+            query, gallery, top, threshold, num_shown, max_false, flip=flip, mixed_precision=not full_precision
+        )
         with open_compute(Options(executor=executor, num_cpus=num_cpus)) as compute:
             run_search(settings, run, lambda name: find_encoder(name, find_home(home)), compute, out, Console())
 

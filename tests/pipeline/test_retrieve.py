@@ -1,4 +1,5 @@
 import logging
+import re
 from collections.abc import Callable, Iterator
 from io import StringIO
 from pathlib import Path
@@ -71,6 +72,10 @@ def test_people_are_found(tmp_path: Path, find: Callable[[str | None], TrainedEn
     with Image.open(tmp_path / "out" / "hits.png") as picture:
         assert picture.width > 3 * 48
     assert hits[0]["query"] in text
+    # The files are named by person and camera: the curve is counted, and said at the threshold.
+    assert "Names      by people and cameras in the file names" in text
+    curve = pq.read_table(tmp_path / "out" / "thresholds.parquet")
+    assert curve.column_names == ["thresholds", "precision", "recall", "false_match_rate"]
 
 
 def test_features_are_searched_with_the_encoder_that_made_them(
@@ -111,8 +116,30 @@ def test_a_suggestion_without_a_gap_warns(tmp_path: Path, caplog: pytest.LogCapt
     with caplog.at_level(logging.WARNING):
         found = choose_threshold(query, gallery, None)
     assert "show no gap between matches and strangers" in caplog.text
-    assert -1 <= found.threshold <= 1
-    assert choose_threshold(query, gallery, 0.25).threshold == 0.25
+    assert -1 <= found <= 1
+    assert choose_threshold(query, gallery, 0.25) == 0.25
+
+
+def test_a_threshold_keeps_to_the_expected_share_of_strangers(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    people = random.normal(size=(60, 64))
+
+    def features(name: str) -> Features:
+        vectors = people + 0.3 * random.normal(size=people.shape)
+        vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+        facts = {"encoder": "x", "title": "one", "image_size": list(SIZE)}
+        return Features(tuple(f"{index}.jpg" for index in range(60)), vectors, tmp_path / name, facts)
+
+    for name in ("query", "gallery"):
+        write_features(features(name), tmp_path / f"{name}.parquet")
+    search = Search(tmp_path / "query.parquet", tmp_path / "gallery.parquet", 2, None, 0, max_false=0.05)
+    text = _run(search, None, lambda name: pytest.fail("no encoder is needed"), tmp_path / "out")
+    assert re.search(r"Threshold  0\.\d+; of the pairs from there on about [0-5]% or fewer are expected to", text)
+    assert not (tmp_path / "out" / "thresholds.parquet").exists(), "the names say nothing of people"
+    likely = [hit for hit in pq.read_table(tmp_path / "out" / "hits.parquet").to_pylist() if hit["above_threshold"]]
+    assert sum(hit["query"] == hit["gallery"] for hit in likely) >= max(50, 0.95 * len(likely))
+    with pytest.raises(UserError, match="no threshold can be shown to keep the expected share"):
+        choose_threshold(_features(tmp_path / "q", 0, 5), _features(tmp_path / "g", 9, 40), None, 0.1)
 
 
 def test_refusals_are_one_sentence(tmp_path: Path, find: Callable[[str | None], TrainedEncoder]) -> None:

@@ -5,7 +5,16 @@ import pytest
 import torch
 from PIL import Image
 
-from reid_core.api import Encoder, evaluate, list_images, load_encoder, pseudo_labels, rank
+from reid_core.api import (
+    Encoder,
+    evaluate,
+    list_images,
+    load_encoder,
+    pseudo_labels,
+    rank,
+    suggest_threshold,
+    threshold_curve,
+)
 from reid_core.errors import UserError
 from reid_core.models.identity import IdentityEncoder
 from reid_core.models.weights import identity_header, save_weights
@@ -129,3 +138,36 @@ def test_mistakes_are_named_in_one_sentence(encoder: Encoder, call: object, mess
     assert callable(call)
     with pytest.raises(UserError, match=message):
         call(encoder)
+
+
+def test_the_same_person_or_not() -> None:
+    random = np.random.default_rng(0)
+    people = np.repeat(np.arange(60), 4)
+    vectors = random.normal(size=(60, 32))[people] + 0.4 * random.normal(size=(240, 32))
+    found = suggest_threshold(vectors)
+    assert found.has_gap
+    assert 0 <= found.false_share < 0.2
+    strict = suggest_threshold(vectors, max_false=0.01)
+    assert strict.false_share <= 0.01
+    assert strict.threshold > suggest_threshold(vectors, max_false=0.3).threshold
+    assert suggest_threshold(vectors[:30], vectors[30:]).threshold < 1
+
+    cameras = np.tile([0, 1, 0, 1], 60)
+    curve = threshold_curve(vectors, people, cameras, vectors, people, cameras)
+    at = np.searchsorted(curve["threshold"], strict.threshold)
+    assert curve["precision"][at] > 0.95
+    assert list(curve) == ["threshold", "precision", "recall", "false_match_rate"]
+    assert {len(column) for column in curve.values()} == {401}
+
+
+def test_thresholds_that_cannot_be_are_refused() -> None:
+    random = np.random.default_rng(0)
+    for wrong in (0, 1, -0.1):
+        with pytest.raises(UserError, match="max_false must be between 0 and 1"):
+            suggest_threshold(random.normal(size=(40, 8)), max_false=wrong)
+    with pytest.raises(UserError, match="at least 20 gallery pictures"):
+        suggest_threshold(random.normal(size=(10, 8)), max_false=0.1)
+    with pytest.raises(UserError, match="no threshold keeps the expected share"):
+        suggest_threshold(random.normal(size=(400, 256)), max_false=0.01)
+    with pytest.raises(UserError, match="no other picture"):
+        suggest_threshold(random.normal(size=(1, 8)))

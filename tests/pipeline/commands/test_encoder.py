@@ -37,7 +37,19 @@ def test_search_one_picture_among_many(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, [*arguments, "--top", "2", "--num-cpus", "1"])
     assert done.exit_code == 0, done.stderr
     assert query.name in done.stdout
-    assert sorted(path.name for path in out.iterdir()) == [".genvar-results", "hits.parquet", "hits.png"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        ".genvar-results",
+        "hits.parquet",
+        "hits.png",
+        "thresholds.parquet",
+    ]
+
+
+def test_search_takes_one_way_to_the_threshold(tmp_path: Path) -> None:
+    arguments = ["search", str(tmp_path), str(tmp_path), "--threshold", "0.5", "--max-false", "0.1"]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 2
+    assert done.stderr.startswith("genvar: --threshold and --max-false both decide the threshold")
 
 
 def test_search_a_run_that_does_not_exist_is_refused(tmp_path: Path) -> None:
