@@ -93,7 +93,7 @@ def check_writable(path: Path, advice: str) -> Path:
 
 def check_home(home: Home) -> None:
     """Refuse a home that cannot be written to or has too little room; writes nothing."""
-    if home.root.exists() and not home.root.is_dir():
+    if os.path.exists(home.root) and not home.root.is_dir():  # noqa: PTH110 - of any text, without an error
         raise UserError(f"the home {home.root} should be a folder, but is a file; choose another --home")
     advice = "choose another folder with --home or GENVAR_HOME"
     folder = check_writable(home.root, advice)

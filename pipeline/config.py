@@ -93,37 +93,76 @@ def parse_override(text: str) -> tuple[str, Any]:
     if not sign or not key.strip():
         raise UserError(f'an override looks like joint.num_epochs=3, but "{text}" came; see genvar pipeline --help')
     try:
-        return key.strip(), yaml.safe_load(value)
-    except yaml.YAMLError as error:
+        return key.strip(), read_yaml(value)
+    except ValueError as error:
         raise UserError(f'the value of the override "{text}" cannot be read; put quotes around it') from error
 
 
 def read_config_file(path: Path) -> dict[str, Any]:
     """Read a configuration file: YAML, JSON or TOML, by the end of its name."""
-    if path.is_file() and (size := path.stat().st_size) > _MAX_FILE_BYTES:
-        raise UserError(
-            f"the configuration file {path} may have up to {_MAX_FILE_BYTES:,} bytes, but has {size:,}; it holds "
-            "settings alone, so name data and weights by their paths"
-        )
-    try:
-        text = path.read_text()
-        if path.suffix == ".toml":
-            content: Any = _read_toml(text)
-        elif path.suffix == ".json":
-            content = json.loads(text)
-        else:
-            content = yaml.safe_load(text)
-    except OSError as error:
-        raise UserError(f"the configuration file {path} cannot be read ({error.strerror}); check --config") from error
-    except (ValueError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"the configuration file {path} is not valid ({reason}); correct it") from error
+    content = read_settings(path, "the configuration file", "--config")
     if content is None:
         return {}
     if not isinstance(content, dict):
         raise UserError(f"the configuration file {path} should hold a section a stage, but holds {type(content)}")
     _refuse_long("", content)
     return content
+
+
+def read_settings(path: Path, what: str, option: str) -> Any:
+    """Read a file of settings: YAML, or JSON or TOML by the end of its name.
+
+    Args:
+        path: The file.
+        what: Names it in messages.
+        option: By which it was given.
+
+    Returns:
+        Its content, of any type.
+    """
+    try:
+        if path.is_file() and (size := path.stat().st_size) > _MAX_FILE_BYTES:
+            raise UserError(
+                f"{what} {path} may have up to {_MAX_FILE_BYTES:,} bytes, but has {size:,}; it holds settings alone, "
+                "so name data and weights by their paths"
+            )
+        text = path.read_text(encoding="utf-8-sig")
+        if path.suffix == ".toml":
+            return _read_toml(text)
+        if path.suffix == ".json":
+            return json.loads(text, object_pairs_hook=_without_doubles)
+        return read_yaml(text)
+    except OSError as error:
+        raise UserError(f"{what} {path} cannot be read ({error.strerror}); check {option}") from error
+    except UserError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{what} {path} is not valid ({' '.join(str(error).split())}); correct it") from error
+
+
+def read_yaml(text: str) -> Any:
+    """Read YAML; a ValueError for whatever is wrong with it."""
+    try:
+        return yaml.load(text, _Loader)
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ValueError(" ".join(str(error).split())) from error
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without doubles: of two sections of one name, the first would be dropped."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Return a mapping; a name that comes twice is an error."""
+        _without_doubles([(key.value, value) for key, value in node.value if isinstance(key.value, str)])
+        return super().construct_mapping(node, deep)
+
+
+def _without_doubles(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f'"{name}" stands there twice')
+    return dict(pairs)
 
 
 def _refuse_long(key: str, value: Any) -> None:

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from reid_core.models.identity import IdentityEncoder
 from stages.generator import GeneratorConfig
@@ -51,6 +50,8 @@ def training_gflop(configs: Mapping[str, Any], prospect: Prospect) -> dict[str, 
 
 def encoder_gflop(arch: str, image_size: tuple[int, int]) -> float:
     """Count the operations of one image's pass through an encoder, without computing it."""
+    from torch.utils.flop_counter import FlopCounterMode  # brings the compiler: a second
+
     with torch.device("meta"):
         encoder, image = IdentityEncoder(arch).eval(), torch.empty(1, 3, *image_size)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:

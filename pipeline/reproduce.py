@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.command import Options, resolve, run_command
+from pipeline.config import read_settings
 from reid_core.data.datasets.find import canonical_name
 from reid_core.errors import UserError
 
@@ -72,13 +73,14 @@ class Verdict:
 
 def read_expected(path: Path | None) -> list[Expected]:
     """Read expected figures: those of the project, or a file of the same form (YAML or JSON)."""
+    content = (
+        read_settings(path, "the file of expected figures", "--expected")
+        if path
+        else yaml.safe_load((files("pipeline") / _FILE).read_text(encoding="utf-8"))
+    )
     try:
-        text = path.read_text(encoding="utf-8") if path else (files("pipeline") / _FILE).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"the file of expected figures {path} cannot be read ({error}); correct --expected") from error
-    try:
-        return TypeAdapter(list[Expected]).validate_python(yaml.safe_load(text))
-    except (yaml.YAMLError, ValidationError) as error:
+        return TypeAdapter(list[Expected]).validate_python(content)
+    except ValidationError as error:
         problem = str(error).replace("\n", " ")[:300]
         raise UserError(
             f"{path or _FILE} does not hold expected figures ({problem}); take {_FILE} as a model"

@@ -1,6 +1,7 @@
 """Finding the encoder that somebody means: by run, by folder, by file, or simply the newest one."""
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ def find_encoder(run: str | None, home: Home) -> TrainedEncoder:
     Returns:
         The encoder; the file's header was read.
     """
-    if run is not None and (path := absolute(Path(run))).exists():
+    if run is not None and os.path.exists(path := absolute(Path(run))):  # noqa: PTH110 - of any text, without an error
         return _checked(find_identity(path) if path.is_dir() else path, run)
     if run is not None and ("/" in run or run.endswith(".safetensors")):
         raise UserError(f"--run names {run}, which does not exist; give a run id, a run folder or a .safetensors file")

@@ -26,7 +26,7 @@ from reid_core.learning.mixing import MixingKind
 from reid_core.learning.timer import Timer
 from reid_core.models.discriminator import Discriminator
 from reid_core.models.generator import Generator, StructureNorm
-from reid_core.models.identity import IdentityEncoder, PaintedFrom, painted_maps
+from reid_core.models.identity import PaintedFrom, map_channels, painted_maps
 from reid_core.models.weights import load_identity, network_header, save_weights
 from reid_core.seeds import generator_for, initialised
 from stages.stage import Prospect, ResultNeutral, Stage, StageConfig
@@ -134,8 +134,7 @@ def check(configs: Mapping[str, Any], prospect: Prospect) -> None:
     config: GeneratorConfig = configs["generator"]
     check_split("generator", config.batch_size, config.num_ranks)
     check_angles(config.angles)
-    with torch.device("meta"):  # without memory
-        painted_maps(IdentityEncoder(configs["identity"].arch).map_channels, config.painted_from)
+    painted_maps(map_channels(configs["identity"].arch), config.painted_from)
     if min(prospect.image_size) < 2**config.discriminator_layers:
         raise UserError(
             f"images of {prospect.image_size[0]} x {prospect.image_size[1]} pixels are too small for "

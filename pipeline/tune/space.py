@@ -1,12 +1,13 @@
 """Search spaces: settings of the stages, each with the values it may take, checked before anything runs."""
 
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
+from pipeline.config import read_settings, read_yaml
 from reid_core.errors import UserError
 
 Kind = Literal["uniform", "log", "int", "choice"]
@@ -125,22 +126,21 @@ def check_space(space: Sequence[Dimension], configure: Callable[[Sequence[tuple[
 
 
 def _read_file(name: str) -> dict[str, str]:
-    try:
-        with open(name) as file:  # noqa: PTH123 - a name that the user typed
-            content = yaml.safe_load(file)
-    except FileNotFoundError as error:
+    if not os.path.lexists(name):
         raise UserError(
             f'a search space is one of {", ".join(READY_SPACES)} or a YAML file, but there is no "{name}"; correct it'
-        ) from error
-    except (OSError, yaml.YAMLError) as error:
-        raise UserError(f"the search space {name} cannot be read as YAML ({error}); correct it") from error
+        )
+    content = read_settings(Path(name), "the search space", "its name")
     if not isinstance(content, dict) or not all(isinstance(value, str) for value in content.values()):
         raise UserError(f"the search space {name} should map settings to {_EXAMPLES}; correct it")
     return {str(key): value for key, value in content.items()}
 
 
 def _value(text: str) -> Any:
-    value = yaml.safe_load(text)
+    try:
+        value = read_yaml(text)
+    except ValueError:
+        return text.strip()
     if isinstance(value, str):  # YAML reads 1e-4 (without a dot) as text
         try:
             return float(value)

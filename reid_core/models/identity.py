@@ -5,7 +5,7 @@ P stripes.
 """
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 import torch
@@ -179,6 +179,13 @@ class IdentityEncoder(nn.Module):
         """Return the parts that torch may compile."""
         parts: list[nn.Module] = self.backbone.compilable()
         return parts
+
+
+@cache
+def map_channels(arch: str) -> tuple[int | None, int | None, int]:
+    """Return the channels of an architecture's maps (quarter, eighth, last) without weights of it in memory."""
+    with torch.device("meta"):
+        return IdentityEncoder(arch).map_channels
 
 
 def painted_maps(maps: tuple[T | None, T | None, T], source: PaintedFrom) -> list[T]:

@@ -19,7 +19,7 @@ from reid_core.models.checkpoint_file import read_foreign_state, refuse_other_fi
 from reid_core.models.discriminator import Discriminator
 from reid_core.models.efficientnet import packaged_imagenet_state
 from reid_core.models.generator import Generator
-from reid_core.models.identity import ARCHITECTURES, LITE, IdentityEncoder
+from reid_core.models.identity import ARCHITECTURES, LITE, IdentityEncoder, map_channels
 
 Network = TypeVar("Network", bound=nn.Module)
 IDENTITY_FILE = "identity.safetensors"  # the encoder among the results of a stage
@@ -154,8 +154,7 @@ def check_pretrained(arch: str, weights: str) -> None:
     if weights not in ("none", "imagenet"):
         load_pretrained(IdentityEncoder(arch), weights)
         return
-    with torch.device("meta"):  # without memory: an unknown architecture is refused
-        IdentityEncoder(arch)
+    map_channels(arch)  # refuses an architecture that is unknown
     if weights == "imagenet":
         _imagenet_weights(arch)
 

@@ -176,3 +176,34 @@ def test_groups_are_not_values_wherever_they_come_from() -> None:
         _configure("loop.num_epochs.more=3")
     with pytest.raises(UserError, match=r'no configuration key "lop.angles"; did you mean loop.angles\?'):
         _configure("lop.angles=[0]")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.yaml", "loop: {num_epochs: 3}\nnumbers: {count: 2}\nloop: {seed: 1}\n"),
+        ("a.yaml", "loop:\n  seed: 1\n  seed: 2\n"),
+        ("a.json", '{"loop": {"num_epochs": 3}, "loop": {"seed": 1}}'),
+    ],
+)
+def test_a_section_or_setting_that_stands_twice_is_refused(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(UserError, match="stands there twice"):
+        read_config_file(tmp_path / name)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text('{"loop": {"seed": 1}}', encoding="utf-8-sig")
+    assert read_config_file(path) == {"loop": {"seed": 1}}
+
+
+def test_brackets_without_end_are_a_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("[" * 400)
+    with pytest.raises(UserError, match="is not valid"):
+        read_config_file(path)
+    with pytest.raises(UserError, match="cannot be read; put quotes around it"):
+        parse_override("loop.angles=" + "[" * 400)
+    with pytest.raises(UserError, match="File name too long"):
+        read_config_file(tmp_path / ("x" * 300))

@@ -84,7 +84,7 @@ def test_a_file_and_later_texts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "sentence"), [(None, "there is no"), ("[1, 2]", "should map settings"), ("a: [", "cannot be read")]
+    ("content", "sentence"), [(None, "there is no"), ("[1, 2]", "should map settings"), ("a: [", "is not valid")]
 )
 def test_a_file_that_is_none_is_refused(content: str | None, sentence: str, tmp_path: Path) -> None:
     file = tmp_path / "space.yaml"
@@ -99,3 +99,20 @@ def test_nothing_to_vary_is_refused() -> None:
         read_space(None, ())
     with pytest.raises(UserError, match="--vary looks like"):
         read_space(None, ("joint.lr",))
+
+
+def test_values_that_yaml_cannot_read_are_texts() -> None:
+    [dimension] = read_space(None, ("joint.mixing=choice(*a, !x)",))
+    assert dimension.values == ("*a", "!x")
+    for text in ("joint.lr=log([, 1)", "joint.lr=uniform(\t@, {)"):
+        with pytest.raises(UserError, match="wants two numbers"):
+            read_space(None, (text,))
+
+
+def test_a_file_that_is_no_space_is_a_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "space.yaml"
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(UserError, match=r"the search space .* is not valid"):
+        read_space(str(path), ())
+    with pytest.raises(UserError, match="but there is no"):
+        read_space("x" * 300, ())
