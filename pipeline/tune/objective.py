@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from reid_core.errors import UserError
-from stages.stage import Prospect
 
 
 @dataclass(frozen=True)
@@ -94,30 +93,6 @@ def listened_stage(objective: Objective, searched: set[str], needs: Mapping[str,
         f"the objective {objective.name} is logged by {' and '.join(objective.stages)}, which do not depend on the "
         f"searched settings of {' and '.join(sorted(searched))}; choose another --objective, or vary other settings"
     )
-
-
-def check_objective(objective: Objective, stage: str, configs: Mapping[str, Any], prospect: Prospect) -> None:
-    """Refuse an objective that no trial could log.
-
-    Args:
-        objective: Of the search.
-        stage: Whose epochs are listened to.
-        configs: Of every stage.
-        prospect: Of the images.
-    """
-    reason = ""
-    if objective.uses_labels and prospect.not_ranked is not None:
-        reason = prospect.not_ranked
-    elif "agreement" in objective.name and configs[stage].num_epochs < 2:
-        reason = f"{stage}.num_epochs=1 leaves no epoch before to agree with"
-    elif objective.name == "cycle" and configs["mesh"].source == "none":
-        reason = "mesh.source=none leaves nobody who could be turned and turned back"
-    elif objective.name == "cycle" and not configs[stage].generation(configs[stage].num_epochs - 1).rotation:
-        reason = f"the {stage} stage turns nobody in its {configs[stage].num_epochs} epochs (its settings of rotation)"
-    if reason:
-        raise UserError(
-            f"the objective {objective.name} cannot be measured: {reason.rstrip('.')}; choose another --objective"
-        )
 
 
 def _read_by(stage: str, needs: Mapping[str, tuple[str, ...]]) -> set[str]:

@@ -16,7 +16,7 @@ from infra.tracking.store import RunStore
 from pipeline.command import Options, plan_of, resolve
 from pipeline.estimate import warn_of_cpus
 from pipeline.plan import STAGES, Plan, check
-from pipeline.tune.objective import Objective, check_objective, find_objective, listened_stage
+from pipeline.tune.objective import Objective, find_objective, listened_stage
 from pipeline.tune.ray_tune import Schedule
 from pipeline.tune.space import Dimension, check_space, read_space
 from reid_core.errors import UserError
@@ -146,6 +146,30 @@ def prepare(options: SearchOptions) -> Search:
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
     label = Path(options.space).stem if options.space else "settings"
     return Search(options, space, objective, stage, preset, configs, prospect, shared, schedule, f"{label}-{digest}")
+
+
+def check_objective(objective: Objective, stage: str, configs: Mapping[str, Any], prospect: Prospect) -> None:
+    """Refuse an objective that no trial could log.
+
+    Args:
+        objective: Of the search.
+        stage: Whose epochs are listened to.
+        configs: Of every stage.
+        prospect: Of the images.
+    """
+    reason = ""
+    if objective.uses_labels and prospect.not_ranked is not None:
+        reason = prospect.not_ranked
+    elif "agreement" in objective.name and configs[stage].num_epochs < 2:
+        reason = f"{stage}.num_epochs=1 leaves no epoch before to agree with"
+    elif objective.name == "cycle" and configs["mesh"].source == "none":
+        reason = "mesh.source=none leaves nobody who could be turned and turned back"
+    elif objective.name == "cycle" and not configs[stage].generation(configs[stage].num_epochs - 1).rotation:
+        reason = f"the {stage} stage turns nobody in its {configs[stage].num_epochs} epochs (its settings of rotation)"
+    if reason:
+        raise UserError(
+            f"the objective {objective.name} cannot be measured: {reason.rstrip('.')}; choose another --objective"
+        )
 
 
 def warn_of_long_search(search: Search) -> None:

@@ -3,7 +3,8 @@ from dataclasses import replace
 import pytest
 
 from pipeline.plan import STAGES
-from pipeline.tune.objective import OBJECTIVES, check_objective, find_objective, listened_stage
+from pipeline.tune.objective import OBJECTIVES, find_objective, listened_stage
+from pipeline.tune.prepare import check_objective
 from reid_core.errors import UserError
 from stages.stage import Prospect
 
