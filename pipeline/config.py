@@ -2,7 +2,6 @@
 
 import dataclasses
 import difflib
-import importlib
 import json
 import types
 import typing
@@ -10,16 +9,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from pipeline.settings_file import read_settings, read_yaml
 from reid_core.errors import UserError
 from stages.stage import ResultNeutral, Stage, StageConfig
 
-# Settings are a few kilobytes; a parser would need many times the size of a large file.
-_MAX_FILE_BYTES = 1_000_000
 # No setting is longer, and MLflow takes no longer one.
 _MAX_VALUE_LENGTH = 6000
 _SHOWN_OF_KEY = 100
@@ -107,62 +104,6 @@ def read_config_file(path: Path) -> dict[str, Any]:
         raise UserError(f"the configuration file {path} should hold a section a stage, but holds {type(content)}")
     _refuse_long("", content)
     return content
-
-
-def read_settings(path: Path, what: str, option: str) -> Any:
-    """Read a file of settings: YAML, or JSON or TOML by the end of its name.
-
-    Args:
-        path: The file.
-        what: Names it in messages.
-        option: By which it was given.
-
-    Returns:
-        Its content, of any type.
-    """
-    try:
-        if path.is_file() and (size := path.stat().st_size) > _MAX_FILE_BYTES:
-            raise UserError(
-                f"{what} {path} may have up to {_MAX_FILE_BYTES:,} bytes, but has {size:,}; it holds settings alone, "
-                "so name data and weights by their paths"
-            )
-        text = path.read_text(encoding="utf-8-sig")
-        if path.suffix == ".toml":
-            return _read_toml(text)
-        if path.suffix == ".json":
-            return json.loads(text, object_pairs_hook=_without_doubles)
-        return read_yaml(text)
-    except OSError as error:
-        raise UserError(f"{what} {path} cannot be read ({error.strerror}); check {option}") from error
-    except UserError:
-        raise
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{what} {path} is not valid ({' '.join(str(error).split())}); correct it") from error
-
-
-def read_yaml(text: str) -> Any:
-    """Read YAML; a ValueError for whatever is wrong with it."""
-    try:
-        return yaml.load(text, _Loader)
-    except (yaml.YAMLError, RecursionError) as error:
-        raise ValueError(" ".join(str(error).split())) from error
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML without doubles: of two sections of one name, the first would be dropped."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Return a mapping; a name that comes twice is an error."""
-        _without_doubles([(key.value, value) for key, value in node.value if isinstance(key.value, str)])
-        return super().construct_mapping(node, deep)
-
-
-def _without_doubles(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    names = [name for name, _ in pairs]
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f'"{name}" stands there twice')
-    return dict(pairs)
 
 
 def _refuse_long(key: str, value: Any) -> None:
@@ -290,11 +231,3 @@ def _sentence(problem: ErrorDetails) -> str:
     if isinstance(problem["input"], dict):
         return f"{message}; correct it"
     return f"{message}, but {problem['input']!r} came; correct it"
-
-
-def _read_toml(text: str) -> Any:
-    try:
-        tomllib = importlib.import_module("tomllib")
-    except ModuleNotFoundError as error:
-        raise ValueError("TOML needs Python 3.11 or newer; write it as YAML") from error
-    return tomllib.loads(text)

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.command import Options, resolve, run_command
-from pipeline.config import read_settings
+from pipeline.settings_file import read_settings
 from reid_core.data.datasets.find import canonical_name
 from reid_core.errors import UserError
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.config import read_settings, read_yaml
+from pipeline.settings_file import read_settings, read_yaml
 from reid_core.errors import UserError
 
 Kind = Literal["uniform", "log", "int", "choice"]
