@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from infra.home import check_writable
 from pipeline.trained_encoder import TrainedEncoder
 from reid_core.data.images import load_images, verify_image
 from reid_core.errors import UserError
@@ -115,6 +116,10 @@ def export_encoder(export: Export, pictures: Path | None) -> float:
         Largest difference of an entry of an L2-normalised embedding.
     """
     encoder, out = export.encoder, export.path
+    for path in (out, export.metadata_path):
+        if path.is_dir():
+            raise UserError(f"{path} would be written, but is a folder; name another place with --out")
+        check_writable(path, "name another place with --out")
     network = load_identity(encoder.weights)
     images = [_random_images(export.image_size)]
     if pictures is not None:

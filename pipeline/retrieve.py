@@ -87,7 +87,7 @@ def run_search(
     """
     if out_dir.exists() and not out_dir.is_dir():
         raise UserError(f"--out wants a folder, but {out_dir} is a file; name another one")
-    for name in ("hits.parquet", "hits.png"):
+    for name in ("hits.parquet", "hits.png", "thresholds.parquet"):
         check_writable(out_dir / name, "name another folder with --out")
     sources = (search.query, search.gallery)
     known = {source: _read(source) for source in sources if source.suffix == ".parquet"}
@@ -177,10 +177,14 @@ def choose_threshold(
     if max_false is not None:
         lowest = strangers.lowest(max_false) if strangers else None
         if lowest is None:
-            raise UserError(
-                f"no threshold can be shown to keep the expected share of strangers at {max_false} or below; allow "
-                "more with --max-false, set --threshold, or use a stronger encoder or a larger gallery"
+            # The ranked lists are worth having all the same.
+            _log.warning(
+                "no threshold can be shown to keep the expected share of strangers at %s or below, so nothing is "
+                "marked as a match; allow more with --max-false, set --threshold, or use a stronger encoder or a "
+                "larger gallery",
+                max_false,
             )
+            return 1.0
         return lowest
     found = suggest_threshold(nearest.similarities)
     if not found.has_gap:
@@ -201,7 +205,7 @@ def _show_threshold(threshold: float, strangers: Strangers | None, console: Cons
     share = strangers.at(threshold) if strangers else math.nan
     said = "too few pictures to say how many of them are strangers"
     if not math.isnan(share):
-        said = f"of the pairs from there on about {share:.0%} or fewer are expected to be strangers (an estimate)"
+        said = f"at most about {share:.0%} of the pairs from there on are expected to be strangers (an estimate)"
     console.print(f"Threshold  {threshold:.3f}; {said}", markup=False, soft_wrap=True)
 
 

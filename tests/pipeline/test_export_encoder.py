@@ -79,3 +79,10 @@ def test_out_is_a_file_or_a_folder(tmp_path: Path) -> None:
     for wrong, sentence in (("encoder.pt", "ends in .onnx"), ("file", "no folder"), ("no/encoder.onnx", "no folder")):
         with pytest.raises(UserError, match=sentence):
             check_out(tmp_path / wrong)
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_any_work(tmp_path: Path, encoder: TrainedEncoder) -> None:
+    (tmp_path / "encoder.onnx.metadata.json").mkdir()
+    with pytest.raises(UserError, match=r"encoder\.onnx\.metadata\.json.*name another place with --out"):
+        export_encoder(plan_export(encoder, tmp_path / "encoder.onnx", "genvar", None), None)
+    assert not (tmp_path / "encoder.onnx").exists()
