@@ -212,7 +212,7 @@ def _rank_process(rank: int, job: TrainJob, devices: Sequence[torch.device], ren
         torch.cuda.set_device(device)
     dist.init_process_group(
         "nccl" if device.type == "cuda" else "gloo",
-        init_method=f"file://{rendezvous}",
+        store=dist.FileStore(rendezvous, job.num_ranks),  # type: ignore[attr-defined] # exported, not declared
         rank=rank,
         world_size=job.num_ranks,
     )

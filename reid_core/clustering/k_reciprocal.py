@@ -17,9 +17,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from scipy.sparse import csr_array
 
+from reid_core.compiled import compiled
 from reid_core.errors import UserError
 from reid_core.threads import in_threads
 
@@ -168,7 +168,7 @@ def _collect(
     return SparseRows(np.concatenate([[0], np.cumsum(counts)]), indices, values)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _mark(start, stop, lists, marks):  # type: ignore[no-untyped-def]
     for i in range(start, stop):
         for a in range(lists.shape[1]):
@@ -179,7 +179,7 @@ def _mark(start, stop, lists, marks):  # type: ignore[no-untyped-def]
                     break
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _grow(i, lists, full, half, in_own, in_grown, members):  # type: ignore[no-untyped-def]
     """Write R*(i), sorted, into ``members`` and return its size; the two stamp arrays (N,) hold i where set."""
     size = 0
@@ -210,7 +210,7 @@ def _grow(i, lists, full, half, in_own, in_grown, members):  # type: ignore[no-u
     return size
 
 
-@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+@compiled(fastmath={"reassoc", "contract"})
 def _dot(a, b):  # type: ignore[no-untyped-def]
     total = np.float32(0)
     for d in range(a.shape[0]):
@@ -218,7 +218,7 @@ def _dot(a, b):  # type: ignore[no-untyped-def]
     return total
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _with_room(array, end, wanted):  # type: ignore[no-untyped-def]
     """Return an array whose first ``end`` entries are those of ``array``, with room for ``wanted``."""
     if wanted <= len(array):
@@ -228,7 +228,7 @@ def _with_room(array, end, wanted):  # type: ignore[no-untyped-def]
     return larger
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _weigh(start, stop, features, lists, full, half, widths):  # type: ignore[no-untyped-def]
     """Weights exp(-(2 - 2 cos) / width) of the grown sets of rows, normalised to sum 1."""
     num_images = lists.shape[0]
@@ -255,7 +255,7 @@ def _weigh(start, stop, features, lists, full, half, widths):  # type: ignore[no
     return counts, indices[:end].copy(), values[:end].copy()
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _expand(start, stop, nearest, indptr, indices, values):  # type: ignore[no-untyped-def]
     """Mean of the weight rows of each image's nearest images."""
     num_images = nearest.shape[0]
@@ -288,7 +288,7 @@ def _expand(start, stop, nearest, indptr, indices, values):  # type: ignore[no-u
     return counts, new_indices[:end].copy(), new_values[:end].copy()
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _pair(start, stop, indptr, indices, values, colptr, rows, entries, eps):  # type: ignore[no-untyped-def]
     """Jaccard distances of each row i to the rows after it that lie within ``eps``."""
     num_rows = len(indptr) - 1
@@ -329,7 +329,7 @@ def _pair(start, stop, indptr, indices, values, colptr, rows, entries, eps):  # 
     return counts, new_indices[:end].copy(), new_values[:end].copy()
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _join(  # type: ignore[no-untyped-def]
     start, stop, indptr, indices, values, later_indptr, later_indices, later_values, new_indptr, new_indices, new_values
 ):

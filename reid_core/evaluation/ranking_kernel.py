@@ -9,8 +9,8 @@ B: queries of a block, G: gallery images, C: cameras, P: people; people and came
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from reid_core.compiled import compiled
 from reid_core.threads import in_threads
 
 _STEPS = 256  # of the table that replaces a search among the true matches; fits the fastest cache
@@ -91,7 +91,7 @@ def score_block(
     return scores
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _tabulate(values, size, table):  # type: ignore[no-untyped-def]
     """Divide the range of the falling ``values`` into equal steps and note where a search in each step begins.
 
@@ -114,12 +114,12 @@ def _tabulate(values, size, table):  # type: ignore[no-untyped-def]
     return scale
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled(inline="always")
 def _step(value, lowest, scale, steps):  # type: ignore[no-untyped-def]
     return int(min((value - lowest) * scale, np.float32(steps - 1)))
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled(inline="always")
 def _slot(value, values, size, table, scale):  # type: ignore[no-untyped-def]
     """Return the first index of the falling ``values`` whose entry is at most ``value``, which is at least the last."""
     slot = table[_step(value, values[size - 1], scale, len(table))]
@@ -128,7 +128,7 @@ def _slot(value, values, size, table, scale):  # type: ignore[no-untyped-def]
     return slot
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _score_matches(before, is_counted, size):  # type: ignore[no-untyped-def]
     """Score one ranking from the strangers before each match.
 
@@ -152,7 +152,7 @@ def _score_matches(before, is_counted, size):  # type: ignore[no-untyped-def]
     return (total / num if num else np.nan), first, position
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _score_rows(  # type: ignore[no-untyped-def]
     similarity, people, cameras, gallery_cameras, group_start, members, num_cameras,
     precision, first, last, num_matches,

@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 
 from reid_core.clustering.k_reciprocal import SparseRows, reciprocal_weights
+from reid_core.compiled import compiled
 from reid_core.evaluation.ranking import cosine_blocks
 from reid_core.threads import in_threads
 
@@ -84,7 +84,7 @@ def nearest_images(features: Tensor, length: int) -> Nearest:
     return Nearest(lists, widths)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _list(start, stop, block, first, lists, widths):  # type: ignore[no-untyped-def]
     """Fill neighbour lists and largest distances from rows of similarities; row 0 is the image ``first``."""
     length = lists.shape[1]
@@ -111,7 +111,7 @@ def _list(start, stop, block, first, lists, widths):  # type: ignore[no-untyped-
         widths[image] = max(np.float32(2) - np.float32(2) * farthest, np.float32(1e-12))
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _blend(  # type: ignore[no-untyped-def]
     start, stop, block, first, widths, weight, indptr, indices, values, colptr, gallery, entries
 ):
