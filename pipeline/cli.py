@@ -6,7 +6,7 @@ import typer
 
 from pipeline.commands.encoder import embed, export, search
 from pipeline.commands.experiment import pipeline, reproduce, tune, ui
-from pipeline.commands.inspect import compare, data, mesh, show
+from pipeline.commands.inspect import compare, data, gc, mesh, show
 
 _HELP = """Unsupervised person re-identification with generated variance.
 
@@ -27,6 +27,7 @@ report of how well it does. Everything runs on rendered people too, so that the 
     genvar search QUERY GALLERY                        who in the gallery looks like the query
     genvar export --out encoder.onnx                   a trained encoder for other programs
     genvar ui                                          compare runs in the browser
+    genvar gc --dry-run                                what can be freed on a full disk; without --dry-run it goes
 """
 
 app = typer.Typer(help=_HELP, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -44,6 +45,7 @@ app.command()(export)
 app.add_typer(data, name="data")
 app.add_typer(mesh, name="mesh")
 app.command()(ui)
+app.command()(gc)
 
 
 def main() -> None:

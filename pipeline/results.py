@@ -5,6 +5,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from rich.console import Console
@@ -72,7 +73,7 @@ def show_outcome(console: Console, outcome: Outcome, home: Path) -> None:
     for stage in outcome.stages:
         if (report := stage.folder / "report.html").is_file():
             console.print(f"Report     {report}", markup=False)
-    ui = "make ui" if home == find_home().root else f"genvar ui --home {home}"
+    ui = "make ui" if home == find_home().root else f"genvar ui --home {quote(str(home))}"
     console.print(f"Compare    {ui}", markup=False, highlight=False)
 
 

@@ -49,6 +49,7 @@ _OBJECT_STORE_BYTES = 1 << 30
 _PROBE_SECONDS = 3.0
 _MAX_FOLDER_LENGTH = 40
 # Ray has no type of its own for this: a plain Exception with this sentence.
+SHARED_MEMORY = "/dev/shm"
 _SLOW_START = "timed out during startup"
 
 _guards: list["subprocess.Popen[bytes]"] = []  # of the cluster that this process started
@@ -138,12 +139,36 @@ def started_in_time() -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        if (reason := _missing_of_machine()) is not None:
+            raise UserError(f"Ray could not start, because {reason}") from error
         if _SLOW_START not in str(error):
             raise
         raise UserError(
             "Ray could not start within 30 seconds, perhaps because the machine is busy; give the same command again, "
             "or leave Ray out with --executor local"
         ) from error
+
+
+def _missing_of_machine() -> str | None:
+    """Return what Ray needs of a machine and this one does not give, and what to do; None when all is there."""
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            socket.create_connection(server.getsockname(), timeout=_PROBE_SECONDS).close()
+    except OSError as error:
+        return (
+            f"the loopback 127.0.0.1 cannot be used ({error.strerror or error}); bring it up (ip link set lo up), or "
+            "leave Ray out with --executor local"
+        )
+    memory = Path(SHARED_MEMORY)
+    if memory.is_dir():  # Ray keeps its objects in its temporary folder where there is none
+        try:
+            tempfile.TemporaryFile(dir=memory).close()
+        except OSError as error:
+            return (
+                f"shared memory at {memory} cannot be written ({error.strerror}); mount it for writing (docker "
+                "--shm-size=4g, or an emptyDir of medium Memory), or leave Ray out with --executor local"
+            )
+    return None
 
 
 @contextmanager

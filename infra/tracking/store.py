@@ -93,10 +93,17 @@ class RunStore:
             condition = f"tags.fingerprint = '{fingerprint}' and attributes.status = 'FINISHED'"
             order = ["attributes.start_time DESC"]
             for run in self._client.search_runs([experiment.experiment_id], condition, order_by=order, max_results=20):
-                if self._has_artifacts(run):
+                if self.has_artifacts(run):
                     finished[stage] = FinishedRun(run.info.run_id, run.info.artifact_uri)
                     break
         return finished
+
+    def has_artifacts(self, run: Any) -> bool:
+        """Tell whether the artifacts of a run are whole, where they are stored."""
+        if (local := _local_path(run.info.artifact_uri)) is not None:
+            return (local / COMPLETION_MARKER).is_file()
+        names = [file.path for file in self._client.list_artifacts(run.info.run_id)]
+        return COMPLETION_MARKER in names
 
     def artifacts_dir(self, run: FinishedRun) -> Path:
         """Return a folder with the artifacts: in place when they are local, else a download."""
@@ -235,12 +242,6 @@ class RunStore:
         all_params = [Param(key, value) for key, value in redacted_values(params).items()]
         for start in range(0, len(all_params), _MAX_PARAMS_A_CALL):
             self._client.log_batch(run_id, params=all_params[start : start + _MAX_PARAMS_A_CALL])
-
-    def _has_artifacts(self, run: Any) -> bool:
-        if (local := _local_path(run.info.artifact_uri)) is not None:
-            return (local / COMPLETION_MARKER).is_file()
-        names = [file.path for file in self._client.list_artifacts(run.info.run_id)]
-        return COMPLETION_MARKER in names
 
 
 def _local_path(uri: str) -> Path | None:

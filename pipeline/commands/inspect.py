@@ -1,4 +1,4 @@
-"""Commands that look at what is there: runs (``show``, ``compare``), data sets (``data``) and bodies (``mesh``)."""
+"""Commands that look at what is there: runs (``show``, ``compare``, ``gc``), data sets (``data``), bodies (``mesh``)."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -64,6 +64,27 @@ def compare(
         from pipeline.compare import compare as put_side_by_side
 
         put_side_by_side(find_home(home), runs or [], out, Console(soft_wrap=False))
+
+
+def gc(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be freed.")] = False,
+    keep_stopped: Annotated[
+        bool, typer.Option("--keep-stopped", help="Keep stages that were stopped, which the same command continues.")
+    ] = False,
+    home: Home = None,
+    debug: Debug = False,
+) -> None:
+    """Free disk space: leftovers of stopped or finished work, downloads, artifacts of runs deleted in MLflow.
+
+    What a finished pipeline needs stays. To let go of a finished one, delete its runs in the page of genvar ui first.
+    """
+    with guarded(debug=debug):
+        from rich.console import Console
+
+        from infra.home import find_home
+        from pipeline.gc import collect
+
+        collect(find_home(home), dry_run=dry_run, keep_stopped=keep_stopped, console=Console(soft_wrap=True))
 
 
 @data.callback()

@@ -1,3 +1,4 @@
+import errno
 import os
 import socket
 import time
@@ -6,6 +7,7 @@ from pathlib import Path
 import pytest
 from ray._private.runtime_env.packaging import create_package
 
+from infra.compute import ray_cluster
 from infra.compute.ray import RayCompute
 from infra.compute.ray_cluster import PACKAGES, package_folders, probe_address, shipped_code, started_in_time
 from reid_core.errors import UserError
@@ -57,6 +59,32 @@ def test_a_start_that_takes_too_long_is_a_sentence_and_nothing_else_is() -> None
         raise Exception("The current node timed out during startup. This could happen because")  # as Ray raises it
     with pytest.raises(ValueError, match="something else"), started_in_time():
         raise ValueError("something else")
+
+
+def test_a_machine_without_shared_memory_or_loopback_is_not_called_busy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start() -> None:
+        with started_in_time():
+            raise RuntimeError("The current node timed out during startup")
+
+    def read_only(**options: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    def no_loopback(*arguments: object, **options: object) -> None:
+        raise OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
+
+    with monkeypatch.context() as machine:
+        machine.setattr(ray_cluster, "SHARED_MEMORY", str(tmp_path))
+        machine.setattr("tempfile.TemporaryFile", read_only)
+        with pytest.raises(UserError, match=r"shared memory at .* cannot be written \(Read-only file system\)"):
+            start()
+    with monkeypatch.context() as machine:
+        machine.setattr("socket.create_server", no_loopback)
+        with pytest.raises(UserError, match=r"loopback 127.0.0.1 cannot be used \(Cannot assign requested address\)"):
+            start()
+    with pytest.raises(UserError, match="perhaps because the machine is busy"):
+        start()
 
 
 def test_the_four_packages_travel_and_nothing_beside_them() -> None:

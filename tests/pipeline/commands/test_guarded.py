@@ -2,7 +2,9 @@ import errno
 import signal
 
 import pytest
+import requests
 import typer
+from mlflow.exceptions import MlflowException
 
 from pipeline.commands.guarded import guarded
 from reid_core.errors import UserError
@@ -20,6 +22,11 @@ from reid_core.errors import UserError
         ),
         (RuntimeError("task failed: OSError: [Errno 28] No space left on device"), 2, "no space is left on the disk;"),
         (RuntimeError("sqlite3.OperationalError: database or disk is full"), 2, "no space is left on the disk;"),
+        (PermissionError(errno.EACCES, "Permission denied", "/x/y"), 2, "/x/y cannot be used (Permission denied); see"),
+        (OSError(errno.EROFS, "Read-only file system", "/x/y"), 2, "/x/y cannot be used (Read-only file system); see"),
+        (OSError(errno.ENAMETOOLONG, "File name too long", "/x/y"), 2, "/x/y cannot be used (File name too long)"),
+        (MlflowException("database is locked"), 2, "the store of the runs failed (database is locked); what is done"),
+        (requests.ConnectionError("reset by peer"), 2, "the store of the runs failed (reset by peer); what is done"),
     ],
 )
 def test_errors_become_sentences(
@@ -41,5 +48,6 @@ def _raise(error: BaseException) -> None:
 
 
 def test_a_bug_keeps_its_traceback() -> None:
-    with pytest.raises(ZeroDivisionError):
-        _raise(ZeroDivisionError())
+    for bug in (ZeroDivisionError, FileNotFoundError, PermissionError):  # the last one without a name
+        with pytest.raises(bug):
+            _raise(bug())
