@@ -103,5 +103,6 @@ def check_home(home: Home) -> None:
     if free < MIN_FREE_BYTES:
         raise UserError(
             f"at least {MIN_FREE_BYTES / 1e9:.1f} GB of free disk space are wanted in {folder}, but {free / 1e9:.2f} "
-            "GB are left; free some (genvar gc --dry-run shows what can go), or choose a folder on another disk with --home or GENVAR_HOME"
+            "GB are left; free some (genvar gc --dry-run shows what can go), or choose a folder on another disk with "
+            "--home or GENVAR_HOME"
         )

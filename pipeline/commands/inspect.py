@@ -1,4 +1,4 @@
-"""Commands that look at what is there: runs (``show``, ``compare``, ``gc``), data sets (``data``), bodies (``mesh``)."""
+"""Commands that look at what is there: runs (``show``, ``compare``, ``gc``), data sets and bodies (``mesh``)."""
 
 from pathlib import Path
 from typing import Annotated, Literal
