@@ -144,7 +144,7 @@ def resolve(options: Options, seed: int | None) -> tuple[str, dict[str, StageCon
     overrides = [(key, value) for key, value in overrides if key not in _SHORTHANDS]
 
     dataset = str(short.get("dataset") or _given_dataset(file, overrides) or "synthetic")
-    name, chosen = preset(short.get("preset"), dataset)
+    name, chosen = preset(None if short.get("preset") is None else str(short["preset"]), dataset)
     if (root := short.get("data_root")) and dataset != "synthetic":
         overrides.insert(0, ("data.data_root", Path(str(root)).expanduser().absolute()))
     overrides += [(f"data.naming.{name}", value) for name, value in options.naming.items()]

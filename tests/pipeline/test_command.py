@@ -55,6 +55,12 @@ def test_a_seed_that_is_none_is_refused(text: str) -> None:
         _resolve(overrides=(text,))
 
 
+@pytest.mark.parametrize("text", ["preset={a: 1}", "preset=[tiny]", "preset=huge"])
+def test_a_preset_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(UserError, match="--preset wants one of tiny, small, paper"):
+        _resolve(overrides=(text,))
+
+
 def test_an_unknown_data_set_is_refused() -> None:
     with pytest.raises(UserError):
         _resolve(dataset="imagenet")
