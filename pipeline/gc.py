@@ -44,13 +44,13 @@ class Leftover:
     lock: Path | None = None
 
 
-def collect(home: Home, *, dry_run: bool, keep_stopped: bool, console: Console) -> int:
+def collect(home: Home, *, dry_run: bool, stopped: bool, console: Console) -> int:
     """Print what can go and how much that frees, and remove it.
 
     Args:
         home: Its work, cache and artifacts are looked through; whatever a finished pipeline reads stays.
         dry_run: Only print.
-        keep_stopped: Keep stages that were interrupted or failed, which the same command would continue.
+        stopped: Also let go of stages that were interrupted or failed, which the same command would continue.
         console: For the table.
 
     Returns:
@@ -62,7 +62,7 @@ def collect(home: Home, *, dry_run: bool, keep_stopped: bool, console: Console) 
     runs = _all_runs(uri) if store.exists() else {}
     with ExitStack() as locks:
         leftovers = [
-            *(one for one in _work(home, runs, keep_stopped=keep_stopped) if _is_free(one, locks)),
+            *(one for one in _work(home, runs, stopped=stopped) if _is_free(one, locks)),
             *_downloads(home, store, runs),
             *_deleted(home, runs),
         ]
@@ -106,7 +106,7 @@ def _statuses(folder: Path) -> Iterator[os.stat_result]:
             yield Path(name, entry).lstat()
 
 
-def _work(home: Home, runs: Mapping[str, Any], *, keep_stopped: bool) -> Iterator[Leftover]:
+def _work(home: Home, runs: Mapping[str, Any], *, stopped: bool) -> Iterator[Leftover]:
     """Yield what is left of stages that nobody works on."""
     for folder in _folders(home.work):
         if not _WORK.fullmatch(folder.name):
@@ -122,7 +122,7 @@ def _work(home: Home, runs: Mapping[str, Any], *, keep_stopped: bool) -> Iterato
             # Results that are not stored yet: only what the training would have needed to go on can go.
             if (scratch := folder / "scratch").is_dir():
                 yield Leftover(scratch, "checkpoints of a finished training", lock)
-        elif not keep_stopped:
+        elif stopped:
             yield Leftover(folder, "stage that was stopped: it would start anew", lock)
 
 

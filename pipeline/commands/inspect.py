@@ -68,13 +68,13 @@ def compare(
 
 def gc(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be freed.")] = False,
-    keep_stopped: Annotated[
-        bool, typer.Option("--keep-stopped", help="Keep stages that were stopped, which the same command continues.")
+    stopped: Annotated[
+        bool, typer.Option("--stopped", help="Also stages that were stopped, which the same command would continue.")
     ] = False,
     home: Home = None,
     debug: Debug = False,
 ) -> None:
-    """Free disk space: leftovers of stopped or finished work, downloads, artifacts of runs deleted in MLflow.
+    """Free disk space: leftovers of finished work, downloads, artifacts of runs deleted in MLflow.
 
     What a finished pipeline needs stays. To let go of a finished one, delete its runs in the page of genvar ui first.
     """
@@ -84,7 +84,7 @@ def gc(
         from infra.home import find_home
         from pipeline.gc import collect
 
-        collect(find_home(home), dry_run=dry_run, keep_stopped=keep_stopped, console=Console(soft_wrap=True))
+        collect(find_home(home), dry_run=dry_run, stopped=stopped, console=Console(soft_wrap=True))
 
 
 @data.callback()

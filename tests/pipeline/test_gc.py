@@ -80,12 +80,12 @@ def test_ten_runs_free_what_is_said_and_keep_what_pipelines_need(
 
     with closing(Path(f"{stays[1]}.lock").open("w")) as lock:  # a command that works on it
         fcntl.flock(lock, fcntl.LOCK_EX)
-        said = collect(home, dry_run=True, keep_stopped=False, console=_QUIET)
+        said = collect(home, dry_run=True, stopped=True, console=_QUIET)
         assert _files(home.root) == before
         use = disk_use([home.root])
-        assert said == collect(home, dry_run=False, keep_stopped=False, console=_QUIET)
+        assert said == collect(home, dry_run=False, stopped=True, console=_QUIET)
         assert use - disk_use([home.root]) == said >= 5 * 30_000 + 2 * 20_000
-        assert collect(home, dry_run=False, keep_stopped=False, console=_QUIET) == 0
+        assert collect(home, dry_run=False, stopped=True, console=_QUIET) == 0
     expected = {path for path in before if not any(path.is_relative_to(folder) for folder in goes)}
     assert _files(home.root) == expected
     for i, run_id in enumerate(kept):
@@ -95,19 +95,19 @@ def test_ten_runs_free_what_is_said_and_keep_what_pipelines_need(
     assert (unstored / "out" / "stage.json").is_file()
 
 
-def test_stopped_stages_are_kept_when_that_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stopped_stages_go_only_when_that_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     home = Home(tmp_path)
     folder = _work(home, "joint", None)
-    command = ["gc", "--home", str(tmp_path), "--keep-stopped"]
+    command = ["gc", "--home", str(tmp_path)]
     done = CliRunner().invoke(app, command)
     assert done.exit_code == 0, done.output
     assert "0.0 MB freed" in done.stdout
     assert folder.is_dir()
     assert not home.database.exists()
-    assert "would be freed" in CliRunner().invoke(app, [*command[:-1], "--dry-run"]).stdout
+    assert "would be freed" in CliRunner().invoke(app, [*command, "--stopped", "--dry-run"]).stdout
     assert folder.is_dir()
-    assert CliRunner().invoke(app, command[:-1]).exit_code == 0
+    assert CliRunner().invoke(app, [*command, "--stopped"]).exit_code == 0
     assert not folder.exists()
 
 
