@@ -201,7 +201,7 @@ def _warn_of_cpus(plans: Sequence[Plan], store: RunStore, prospect: Prospect, nu
     """Warn of weeks of training; a stage that a finished run serves for takes no time."""
     times = Counter(stage.name for plan in plans for stage in plan.stages)
     for plan in plans:
-        times.subtract(_finished(plan, store))
+        times.subtract(list(_finished(plan, store)))  # a mapping would be taken for counts
     warn_of_cpus(plans[0].configs, times, prospect, num_cpus)
 
 

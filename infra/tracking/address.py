@@ -18,7 +18,7 @@ from reid_core.errors import UserError, first_line
 _PROBE_SECONDS = 5
 _SECONDS_BETWEEN_LOOKS = 2.0
 _OVERLOADED = {408, 429, 502, 503, 504}  # answers of a server, or of what stands before it, that pass by themselves
-_WRONG_PLACE = {404, 405}
+_WRONG_PLACE = {404, 405, 501}
 _NO_LOGIN = {401, 403}
 # Drivers of databases: what SQLAlchemy calls each, and the module it needs. The first one that is installed serves.
 _DRIVERS = {

@@ -76,7 +76,7 @@ def _train(outputs: Path, compute: LocalCompute) -> dict[str, bytes]:
 
 
 def test_the_unlabelled_view_has_no_field_for_identities() -> None:
-    assert set(UnlabelledImages.__dataclass_fields__) == {"image_ids", "paths", "cameras"}
+    assert set(UnlabelledImages.__dataclass_fields__) == {"image_ids", "paths", "cameras", "tracklets"}
 
 
 @pytest.mark.parametrize("name", ["mesh", "identity", "generator", "cluster", "joint", "training/*"])
