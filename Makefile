@@ -59,7 +59,7 @@ ui: venv ## serve the MLflow page that compares runs
 	@$(BIN)/genvar ui $(ARGS)
 
 test: venv ## run the tests in two processes (about eight minutes on two cores, no network)
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-slow: venv ## run the tests that take minutes each
 	@$(BIN)/python -m pytest -m 'slow and not gpu' $(ARGS)
